@@ -1,0 +1,183 @@
+//! Search as people type: any word's beginning in any order, without accents or case, Chinese, Japanese and
+//! Korean from one character, telephone numbers by any run of digits.
+//!
+//! Both sides of a search pass through here. [`index_text`] turns a record into space-separated terms for a
+//! full-text index; [`query`] turns what was typed into an FTS5 expression over those terms
+//! (<https://www.sqlite.org/fts5.html#full_text_query_syntax>).
+
+use crate::{EntityDef, Fields, Search};
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+/// The longest thing worth searching for, in characters.
+const MAX_QUERY: usize = 200;
+
+/// Folds text for comparison: compatibility forms, accents and case are taken away.
+pub fn fold(text: &str) -> String {
+    text.nfkd().filter(|c| !is_combining_mark(*c)).nfc().flat_map(char::to_lowercase).fold(
+        String::with_capacity(text.len()),
+        |mut folded, c| {
+            match c {
+                // Letters that Unicode does not decompose, though people type them plain.
+                'ø' => folded.push('o'),
+                'ł' => folded.push('l'),
+                'đ' => folded.push('d'),
+                'ı' => folded.push('i'),
+                'ß' => folded.push_str("ss"),
+                'æ' => folded.push_str("ae"),
+                'œ' => folded.push_str("oe"),
+                c => folded.push(c),
+            }
+            folded
+        },
+    )
+}
+
+/// The terms of a record for the index, each ending in a space.
+pub fn index_text(def: &EntityDef, fields: &Fields) -> String {
+    let mut terms = String::new();
+    for field in def.fields {
+        let Some(text) = fields.get(field.name).and_then(|value| value.as_text()) else { continue };
+        match field.search {
+            Search::No => {}
+            Search::Words => {
+                for run in runs(&fold(text)) {
+                    run.write(&mut terms);
+                }
+            }
+            Search::Digits => {
+                let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+                // Every ending of the number, so that a prefix of one is any run of the number.
+                for start in 0..digits.len() {
+                    terms.push_str(&digits[start..]);
+                    terms.push(' ');
+                }
+            }
+        }
+    }
+    terms
+}
+
+/// An FTS5 expression for what was typed; `None` if it holds nothing to search for.
+pub fn query(typed: &str) -> Option<String> {
+    let typed: String = typed.chars().take(MAX_QUERY).collect();
+    let parts: Vec<String> = runs(&fold(&typed))
+        .into_iter()
+        .map(|run| match run {
+            Run::Word(word) => format!("\"{word}\"*"),
+            Run::Cjk(characters) => {
+                let phrase: Vec<String> = characters.chars().map(String::from).collect();
+                format!("\"{}\"", phrase.join(" "))
+            }
+        })
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(" AND "))
+}
+
+/// Letters that belong together.
+enum Run<'a> {
+    /// A word in a script that puts spaces between words.
+    Word(&'a str),
+    /// Characters that are each a term of their own.
+    Cjk(&'a str),
+}
+
+impl Run<'_> {
+    fn write(&self, terms: &mut String) {
+        match self {
+            Run::Word(word) => {
+                terms.push_str(word);
+                terms.push(' ');
+            }
+            Run::Cjk(characters) => {
+                for c in characters.chars() {
+                    terms.push(c);
+                    terms.push(' ');
+                }
+            }
+        }
+    }
+}
+
+fn runs(folded: &str) -> Vec<Run<'_>> {
+    let mut runs = Vec::new();
+    let mut start = None;
+    let mut close = |start: &mut Option<(usize, bool)>, end: usize| {
+        if let Some((from, cjk)) = start.take() {
+            let run = &folded[from..end];
+            runs.push(if cjk { Run::Cjk(run) } else { Run::Word(run) });
+        }
+    };
+    for (at, c) in folded.char_indices() {
+        if !c.is_alphanumeric() {
+            close(&mut start, at);
+            continue;
+        }
+        let cjk = is_cjk(c);
+        if start.is_some_and(|(_, open)| open != cjk) {
+            close(&mut start, at);
+        }
+        start.get_or_insert((at, cjk));
+    }
+    close(&mut start, folded.len());
+    runs
+}
+
+/// Han, kana, hangul and bopomofo: scripts searched from one character.
+fn is_cjk(c: char) -> bool {
+    matches!(u32::from(c),
+        0x1100..=0x11FF | 0x2E80..=0x2FDF | 0x3005..=0x3007 | 0x3040..=0x31FF | 0x3400..=0x4DBF
+        | 0x4E00..=0x9FFF | 0xAC00..=0xD7AF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Entity, customer::Customer};
+    use proptest::prelude::*;
+
+    fn terms(name: &str, value: &str) -> String {
+        index_text(Customer::DEF, &Fields::from([(name.to_owned(), value.into())]))
+    }
+
+    #[test]
+    fn accents_and_case_are_folded() {
+        assert_eq!(fold("Crème BRÛLÉE Øl"), "creme brulee ol");
+        assert_eq!(fold("ＡＢＣ１２"), "abc12");
+    }
+
+    #[test]
+    fn chinese_is_indexed_by_the_character() {
+        assert_eq!(terms("name", "沈阳店 A1"), "沈 阳 店 a1 ");
+        assert_eq!(query("沈").as_deref(), Some("\"沈\""));
+        assert_eq!(query("沈阳 oak").as_deref(), Some("\"沈 阳\" AND \"oak\"*"));
+    }
+
+    #[test]
+    fn hangul_stays_in_syllables() {
+        assert_eq!(terms("name", "서울"), "서 울 ");
+    }
+
+    #[test]
+    fn a_phone_is_found_by_any_run_of_digits() {
+        let terms = terms("phone", "+1 (732) 870-1133");
+        for typed in ["7328701133", "1133", "870"] {
+            assert!(terms.split(' ').any(|term| term.starts_with(typed)), "{typed}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_search_for_is_no_query() {
+        assert_eq!(query(" -- ' \" * "), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_query_is_always_well_formed(typed in "\\PC*") {
+            if let Some(query) = query(&typed) {
+                prop_assert_eq!(query.matches('"').count() % 2, 0);
+                let outside: String = query.split('"').step_by(2).collect();
+                prop_assert!(outside.chars().all(|c| " AND*".contains(c)), "{}", outside);
+            }
+        }
+    }
+}

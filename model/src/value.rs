@@ -1,0 +1,230 @@
+//! Field values, as they are stored, merged and sent.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// A record's fields by name. A missing field and [`Value::Null`] mean the same: no value.
+pub type Fields = BTreeMap<String, Value>;
+
+/// One field's value.
+///
+/// On the wire a value is plain JSON. Ids, dates and choices travel as text and times as integers, so a value
+/// read from the wire must pass [`EntityDef::admit`](crate::EntityDef::admit) before it is used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// No value.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number; a time is milliseconds since 1970 in UTC.
+    Int(i64),
+    /// A number with a fraction: degrees, metres.
+    Real(f64),
+    /// Text; also a choice's name, or a date as `YYYY-MM-DD`.
+    Text(String),
+    /// An identifier of a row or a user. Never produced by reading JSON, which has no such type.
+    #[serde(skip_deserializing)]
+    Id(Uuid),
+}
+
+impl Value {
+    /// Whether there is no value.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The text, if it is text.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The id, if it is an id.
+    pub fn as_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Id(id) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is a number of either sort.
+    pub fn as_real(&self) -> Option<f64> {
+        match self {
+            Self::Real(real) => Some(*real),
+            Self::Int(int) => Some(*int as f64),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// What a field may hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// True or false.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A finite number.
+    Real,
+    /// Text of at most the field's `max` characters.
+    Text,
+    /// The id of a row or a user.
+    Id,
+    /// An instant: milliseconds since 1970 in UTC.
+    Time,
+    /// A calendar day: `YYYY-MM-DD`.
+    Date,
+    /// One of these names.
+    Choice(&'static [&'static str]),
+}
+
+impl Kind {
+    /// The value in this kind's own form, or `None` if it can't be one. `Null` is never of a kind.
+    pub fn coerce(self, value: Value) -> Option<Value> {
+        match (self, value) {
+            (Self::Bool, value @ Value::Bool(_))
+            | (Self::Int | Self::Time, value @ Value::Int(_))
+            | (Self::Id, value @ Value::Id(_))
+            | (Self::Text, value @ Value::Text(_)) => Some(value),
+            (Self::Real, Value::Real(real)) if real.is_finite() => Some(Value::Real(real)),
+            (Self::Real, Value::Int(int)) => Some(Value::Real(int as f64)),
+            (Self::Id, Value::Text(text)) => Uuid::parse_str(&text).ok().map(Value::Id),
+            (Self::Date, Value::Text(text)) => {
+                NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok().map(|day| Value::Text(day.to_string()))
+            }
+            (Self::Choice(names), Value::Text(text)) => {
+                names.contains(&text.as_str()).then_some(Value::Text(text))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A Rust type that a field of an entity can have.
+pub trait FieldType: Sized {
+    /// The kind of value it is stored as.
+    const KIND: Kind;
+    /// Whether a record without it is invalid.
+    const REQUIRED: bool = true;
+    /// The value to store.
+    fn to_value(&self) -> Value;
+    /// The typed value, if the stored one is of this type.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! field_type {
+    ($ty:ty, $kind:ident, $variant:ident) => {
+        impl FieldType for $ty {
+            const KIND: Kind = Kind::$kind;
+            fn to_value(&self) -> Value {
+                Value::$variant(self.clone())
+            }
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::$variant(inner) => Some(inner.clone()),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+field_type!(bool, Bool, Bool);
+field_type!(i64, Int, Int);
+field_type!(f64, Real, Real);
+field_type!(String, Text, Text);
+field_type!(Uuid, Id, Id);
+
+impl FieldType for DateTime<Utc> {
+    const KIND: Kind = Kind::Time;
+    fn to_value(&self) -> Value {
+        Value::Int(self.timestamp_millis())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Int(millis) => DateTime::from_timestamp_millis(*millis),
+            _ => None,
+        }
+    }
+}
+
+impl FieldType for NaiveDate {
+    const KIND: Kind = Kind::Date;
+    fn to_value(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        NaiveDate::parse_from_str(value.as_text()?, "%Y-%m-%d").ok()
+    }
+}
+
+impl<T: FieldType> FieldType for Option<T> {
+    const KIND: Kind = T::KIND;
+    const REQUIRED: bool = false;
+    fn to_value(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::to_value)
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Null => Some(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+/// An enum whose variants are stored by name.
+pub trait Choice: Sized + Copy {
+    /// The names, in order of declaration.
+    const NAMES: &'static [&'static str];
+    /// This variant's name.
+    fn name(self) -> &'static str;
+    /// The variant with this name.
+    fn from_name(name: &str) -> Option<Self>;
+}
+
+/// Declares an enum stored by name: `choice! { /// doc  pub enum State { /// doc  Planned = "planned" } }`.
+macro_rules! choice {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $crate::Choice for $name {
+            const NAMES: &'static [&'static str] = &[$($text),+];
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+            fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl $crate::FieldType for $name {
+            const KIND: $crate::Kind = $crate::Kind::Choice(<Self as $crate::Choice>::NAMES);
+            fn to_value(&self) -> $crate::Value {
+                $crate::Value::Text($crate::Choice::name(*self).to_owned())
+            }
+            fn from_value(value: &$crate::Value) -> Option<Self> {
+                $crate::Choice::from_name(value.as_text()?)
+            }
+        }
+    };
+}
+pub(crate) use choice;
