@@ -1,0 +1,80 @@
+//! How the server says no.
+
+use roundsman_model::DeviceSeq;
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused. Each names what the client should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The request can't be read. Don't repeat it; it is a defect of the client.
+    #[error("the server could not read the request")]
+    Malformed,
+    /// The body is larger than the server takes. Send less at once.
+    #[error("the request is too large")]
+    TooLarge,
+    /// No such path or record.
+    #[error("there is nothing at this address")]
+    NotFound,
+    /// The enrolment ticket was never issued. Ask for a new QR code.
+    #[error("the server does not know this enrolment code")]
+    TicketUnknown,
+    /// The enrolment ticket is too old. Ask for a new QR code.
+    #[error("the enrolment code has expired")]
+    TicketExpired,
+    /// The enrolment ticket was used before. Ask for a new QR code, and tell the administrator: it may have
+    /// been seen by someone else.
+    #[error("the enrolment code was used before")]
+    TicketUsed,
+    /// The proof of possession is missing or wrong. Don't repeat it as it is.
+    #[error("the proof of the device's key is not valid")]
+    ProofInvalid,
+    /// The proof lacks a current nonce. Repeat at once with the one in the `dpop-nonce` header (RFC 9449
+    /// section 8).
+    #[error("the proof needs the server's nonce")]
+    UseDpopNonce,
+    /// The access token is too old. Refresh it and repeat.
+    #[error("the access token has expired")]
+    TokenExpired,
+    /// The token is unknown, revoked, or bound to another key. Unsent work stays; enrol again.
+    #[error("the token is not valid")]
+    TokenInvalid,
+    /// No device has this key. Unsent work stays; enrol again.
+    #[error("the server does not know this device")]
+    DeviceUnknown,
+    /// The device is locked or being wiped: it may only check in.
+    #[error("this device is blocked by the administrator")]
+    DeviceBlocked,
+    /// A mutation's number leaves a gap; `expected` names the next one.
+    #[error("a change is missing before the ones that were sent")]
+    SeqGap,
+    /// A cursor lies past the end of its bucket's log: the server was restored. Start the bucket anew.
+    #[error("the server's log ends before this cursor")]
+    CursorAhead,
+    /// Too many requests. Wait as long as `retry-after` says.
+    #[error("the server is busy")]
+    Busy,
+    /// The server failed. Repeat later.
+    #[error("the server failed")]
+    Internal,
+}
+
+/// The body of an answer that is not a success: `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}")]
+pub struct Problem {
+    /// Why.
+    pub code: ErrorCode,
+    /// The same for a person to read; holds no personal data.
+    pub title: String,
+    /// For [`ErrorCode::SeqGap`]: the number the server waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<DeviceSeq>,
+}
+
+impl From<ErrorCode> for Problem {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, title: code.to_string(), expected: None }
+    }
+}
