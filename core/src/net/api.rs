@@ -1,0 +1,173 @@
+//! Requests that prove the device's key (DPoP, RFC 9449), and answers read as the protocol has them.
+
+use crate::Error;
+use crate::platform::{Body, Clock, Entropy, KeyAlias, PlatformKeys, Request, Response, Transport, TransportError};
+use bytes::Bytes;
+use roundsman_protocol::keys::DeviceKey;
+use roundsman_protocol::ticket::SpkiPin;
+use roundsman_protocol::{ErrorCode, Problem, dpop};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most bytes of an answer that is read whole.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Where the server is, and which keys it may have.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
+    pub(crate) pins: Vec<SpkiPin>,
+}
+
+/// A body to send.
+pub(crate) struct Content {
+    pub(crate) kind: &'static str,
+    pub(crate) encoding: Option<&'static str>,
+    pub(crate) bytes: Bytes,
+}
+
+/// Talks to the server in the device's name.
+pub(crate) struct Api {
+    transport: Arc<dyn Transport>,
+    keys: Arc<dyn PlatformKeys>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// The nonce of the last answer, for the next proof.
+    nonce: Mutex<Option<String>>,
+}
+
+impl Api {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        keys: Arc<dyn PlatformKeys>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { transport, keys, clock, entropy, nonce: Mutex::new(None) }
+    }
+
+    /// Gets a document that is open to all.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, endpoint: &Endpoint, path: &str) -> Result<T, Error> {
+        let request = Request {
+            method: "GET",
+            url: format!("{}{path}", endpoint.url),
+            headers: vec![],
+            body: Bytes::new(),
+            pins: endpoint.pins.clone(),
+        };
+        let answer = self.transport.send(request).await?;
+        self.remember_nonce(&answer);
+        read_json(check(answer).await?).await
+    }
+
+    /// Posts JSON with a proof of the device's key, and with a token if there is one.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        token: Option<&str>,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        let bytes = serde_json::to_vec(body).map_err(|_| Error::BadAnswer)?;
+        let content = Content { kind: "application/json", encoding: None, bytes: bytes.into() };
+        read_json(self.send(endpoint, path, token, content).await?).await
+    }
+
+    /// Posts content and returns the answer as soon as its head is there.
+    ///
+    /// A proof that lacks the present nonce is made anew once: the server says so when its nonce has changed.
+    pub(crate) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        token: Option<&str>,
+        content: Content,
+    ) -> Result<Response, Error> {
+        let url = format!("{}{path}", endpoint.url);
+        let mut tried_new_nonce = false;
+        loop {
+            let mut headers = vec![("content-type", content.kind.to_owned()), ("dpop", self.proof(&url, token)?)];
+            headers.extend(content.encoding.map(|encoding| ("content-encoding", encoding.to_owned())));
+            headers.extend(token.map(|token| ("authorization", format!("DPoP {token}"))));
+            let request = Request {
+                method: "POST",
+                url: url.clone(),
+                headers,
+                body: content.bytes.clone(),
+                pins: endpoint.pins.clone(),
+            };
+            let answer = self.transport.send(request).await?;
+            self.remember_nonce(&answer);
+            match check(answer).await {
+                Err(error) if error.server_code() == Some(ErrorCode::UseDpopNonce) && !tried_new_nonce => {
+                    tried_new_nonce = true;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn proof(&self, url: &str, token: Option<&str>) -> Result<String, Error> {
+        let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let jti = self.entropy.bytes().map_err(crate::vault::VaultError::from)?;
+        let claims = dpop::claims(jti, "POST", url, self.clock.now(), token, nonce.as_deref());
+        let keys = &self.keys;
+        let public = keys.public_key(KeyAlias::Identity).map_err(crate::vault::VaultError::from)?;
+        let key = DeviceKey::from_sec1(&public)
+            .map_err(|_| crate::vault::VaultError::from(crate::platform::KeyError::NotAvailable))?;
+        dpop::prove(&key, &claims, |message| keys.sign(KeyAlias::Identity, message))
+            .map_err(|error| crate::vault::VaultError::from(error).into())
+    }
+
+    fn remember_nonce(&self, answer: &Response) {
+        if let Some(nonce) = &answer.dpop_nonce {
+            *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.clone());
+        }
+    }
+}
+
+impl From<TransportError> for Error {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Offline => Self::Offline,
+            TransportError::WrongPin => Self::WrongPin,
+        }
+    }
+}
+
+/// Turns an answer that is not a success into the server's reason.
+async fn check(mut answer: Response) -> Result<Response, Error> {
+    if answer.status == 200 {
+        return Ok(answer);
+    }
+    let problem = read_all(answer.body.as_mut())
+        .await
+        .ok()
+        .and_then(|body| serde_json::from_slice::<Problem>(&body).ok())
+        // Whatever stands before the server may refuse in its own words.
+        .unwrap_or_else(|| match answer.status {
+            429 | 500..=599 => ErrorCode::Busy.into(),
+            413 => ErrorCode::TooLarge.into(),
+            404 => ErrorCode::NotFound.into(),
+            _ => ErrorCode::Malformed.into(),
+        });
+    Err(problem.into())
+}
+
+async fn read_json<T: DeserializeOwned>(mut answer: Response) -> Result<T, Error> {
+    let body = read_all(answer.body.as_mut()).await?;
+    serde_json::from_slice(&body).map_err(|_| Error::BadAnswer)
+}
+
+/// Reads a whole body of bounded size.
+async fn read_all(body: &mut dyn Body) -> Result<Vec<u8>, Error> {
+    let mut all = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        if all.len() + chunk.len() > MAX_ANSWER {
+            return Err(Error::BadAnswer);
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
+}

@@ -1,0 +1,8 @@
+//! The way to the server: HTTPS with pinned keys, and requests that prove the device's key.
+
+mod api;
+mod https;
+mod pinning;
+
+pub(crate) use api::{Api, Content, Endpoint};
+pub use https::HttpsTransport;

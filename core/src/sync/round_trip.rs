@@ -1,0 +1,227 @@
+//! One sync: round trips until nothing is left to send.
+
+use super::answer::Frames;
+use super::{AccessToken, Progress, Report, Step};
+use crate::Error;
+use crate::device::{Device, DeviceEvent};
+use crate::net::{Api, Content, Endpoint};
+use crate::platform::{Clock, Entropy};
+use crate::store::Store;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use roundsman_protocol::ErrorCode;
+use roundsman_protocol::api::{Checkin, CheckinAnswer};
+use roundsman_protocol::sync::{Frame, Head, MAX_MUTATIONS, Mutation, MutationResult};
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use zeroize::Zeroizing;
+
+/// Check-ins that may follow one another: a command, its receipts, and what the server says to those.
+const MAX_CHECKINS: usize = 6;
+
+/// What a sync works with.
+pub(crate) struct Syncer<'a> {
+    pub(crate) api: &'a Api,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) device: &'a Arc<Device>,
+    pub(crate) access: &'a Mutex<Option<AccessToken>>,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) entropy: &'a dyn Entropy,
+    /// Closes the session before keys are destroyed.
+    pub(crate) close: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Syncer<'_> {
+    /// Sends and receives until both sides have everything.
+    pub(crate) async fn sync(&self, store: &Arc<Store>, progress: &dyn Progress) -> Result<Report, Error> {
+        let mut report = Report::default();
+        loop {
+            let more = self.round_trip(store, progress, &mut report).await?;
+            if !more || !report.events.is_empty() {
+                break;
+            }
+        }
+        // The server should know at once what became of its commands, and keep the release share.
+        if self.device.has_news()? {
+            let events = self.check_in(|| store.unsent_count().ok(), &mut report.requests).await?;
+            report.events.extend(events);
+        }
+        Ok(report)
+    }
+
+    /// Reports to the server and carries out its commands, until neither has anything to say.
+    pub(crate) async fn check_in(
+        &self,
+        unsent: impl Fn() -> Option<u64>,
+        requests: &mut u32,
+    ) -> Result<Vec<DeviceEvent>, Error> {
+        let mut events = Vec::new();
+        for _ in 0..MAX_CHECKINS {
+            let checkin = self.report(unsent()).await?;
+            *requests += 1;
+            let answer: CheckinAnswer = self.api.post(self.endpoint, "/v1/device/checkin", None, &checkin).await?;
+            events.extend(self.take(answer, unsent()).await?);
+            if !self.device.has_news()? {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// One request; `true` if there is more to send.
+    async fn round_trip(
+        &self,
+        store: &Arc<Store>,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
+        cancelled(progress)?;
+        let (mutations, cursors, unsent) = on(store, |store| {
+            Ok((store.pending(MAX_MUTATIONS)?, store.cursors()?, store.unsent_count()?))
+        })
+        .await?;
+        let head = Head { cursors, device: self.report(Some(unsent)).await? };
+        let body = pack(&head, &mutations)?;
+        progress.progress(Step::Sending { changes: mutations.len() as u64 });
+
+        let mut answer = self.send(store, body, report).await?;
+        let mut frames = Frames::new(answer.body.as_mut());
+        let mut results = Vec::new();
+        let mut ended = false;
+        while let Some(frame) = frames.next().await? {
+            // Results come in a row: they are stored together, before whatever follows them.
+            if let Frame::Result(result) = frame {
+                results.push(result);
+                continue;
+            }
+            self.settle(store, &mut results, progress, report).await?;
+            cancelled(progress)?;
+            match frame {
+                Frame::Result(_) => {}
+                Frame::Device(answer) => {
+                    let events = self.take(answer, Some(unsent)).await?;
+                    let stop = events.iter().any(DeviceEvent::closes);
+                    report.events.extend(events);
+                    if stop {
+                        report.bytes_down += frames.bytes;
+                        return Ok(false);
+                    }
+                }
+                Frame::Buckets(buckets) => {
+                    report.removed += on(store, move |store| store.keep_buckets(&buckets)).await?;
+                }
+                Frame::Page(page) => {
+                    report.received += page.rows.len() as u64;
+                    let left = page.head.0.saturating_sub(page.cursor.0);
+                    on(store, move |store| store.apply_page(&page)).await?;
+                    progress.progress(Step::Receiving { rows: report.received, left });
+                }
+                Frame::End { .. } => ended = true,
+            }
+        }
+        report.bytes_down += frames.bytes;
+        if !ended {
+            return Err(Error::BadAnswer);
+        }
+        Ok(mutations.len() == MAX_MUTATIONS)
+    }
+
+    async fn settle(
+        &self,
+        store: &Arc<Store>,
+        results: &mut Vec<MutationResult>,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        if results.is_empty() {
+            return Ok(());
+        }
+        let results = std::mem::take(results);
+        report.count(&results);
+        on(store, move |store| store.settle(&results)).await?;
+        progress.progress(Step::Settled { changes: report.sent + report.rejected });
+        Ok(())
+    }
+
+    /// Sends a sync request; a token that is too old is renewed once.
+    async fn send(
+        &self,
+        store: &Arc<Store>,
+        body: Vec<u8>,
+        report: &mut Report,
+    ) -> Result<crate::platform::Response, Error> {
+        let body = bytes::Bytes::from(body);
+        let mut renewed = false;
+        loop {
+            let token = self.token(store, report, renewed).await?;
+            report.requests += 1;
+            report.bytes_up += body.len() as u64;
+            let content =
+                Content { kind: "application/x-ndjson", encoding: Some("gzip"), bytes: body.clone() };
+            match self.api.send(self.endpoint, "/v1/sync", Some(&token), content).await {
+                Err(error) if error.server_code() == Some(ErrorCode::TokenExpired) && !renewed => renewed = true,
+                other => return other,
+            }
+        }
+    }
+
+    async fn token(&self, store: &Arc<Store>, report: &mut Report, renew: bool) -> Result<Zeroizing<String>, Error> {
+        let now = self.clock.now();
+        let kept = self.access.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|kept| kept.valid(now));
+        match kept {
+            Some(token) if !renew => Ok(token),
+            _ => {
+                report.requests += 1;
+                let token =
+                    AccessToken::refresh(self.api, self.endpoint, store, self.clock, self.entropy).await?;
+                let text = token.valid(now).ok_or(Error::BadAnswer)?;
+                *self.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+                Ok(text)
+            }
+        }
+    }
+
+    async fn report(&self, unsent: Option<u64>) -> Result<Checkin, Error> {
+        let device = Arc::clone(self.device);
+        blocking(move || device.report(unsent).map_err(Error::from)).await
+    }
+
+    async fn take(&self, answer: CheckinAnswer, unsent: Option<u64>) -> Result<Vec<DeviceEvent>, Error> {
+        let (device, close) = (Arc::clone(self.device), Arc::clone(&self.close));
+        blocking(move || device.take(&answer, unsent, &*close).map_err(Error::from)).await
+    }
+}
+
+fn cancelled(progress: &dyn Progress) -> Result<(), Error> {
+    if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+}
+
+/// Runs a piece of work on the store away from the executor.
+async fn on<T: Send + 'static>(
+    store: &Arc<Store>,
+    work: impl FnOnce(&Store) -> Result<T, crate::store::StoreError> + Send + 'static,
+) -> Result<T, Error> {
+    let store = Arc::clone(store);
+    blocking(move || work(&store).map_err(Error::from)).await
+}
+
+/// Runs work that touches disk or keystore away from the executor. Once begun it is finished, even if the
+/// caller is cancelled meanwhile.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Cancelled))
+}
+
+fn pack(head: &Head, mutations: &[Mutation]) -> Result<Vec<u8>, Error> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut line = |value: serde_json::Result<Vec<u8>>| -> Option<()> {
+        encoder.write_all(&value.ok()?).ok()?;
+        encoder.write_all(b"\n").ok()
+    };
+    line(serde_json::to_vec(head)).ok_or(Error::BadAnswer)?;
+    for mutation in mutations {
+        line(serde_json::to_vec(mutation)).ok_or(Error::BadAnswer)?;
+    }
+    encoder.finish().map_err(|_| Error::BadAnswer)
+}
