@@ -26,7 +26,7 @@ pub enum Error {
     Vault(#[from] VaultError),
     /// The store failed. What was committed before is still there.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// A rule of the business does not allow it. Nothing was changed.
     #[error(transparent)]
     Rule(#[from] RuleError),
@@ -61,6 +61,16 @@ pub enum Error {
     /// The call was cancelled.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// A store that was closed under a running call means that the vault is closed.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::Locked,
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl Error {

@@ -1,0 +1,126 @@
+//! Customers: finding, reading, adding and changing them.
+
+use crate::Error;
+use crate::platform::{Clock, Entropy};
+use crate::store::{Made, Store};
+use crate::vault::VaultError;
+use roundsman_model::customer::Customer;
+use roundsman_model::{Entity, Fields, UserId, Value};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The field by which customers are listed.
+const BY: &str = "name";
+
+/// The customers on this device.
+///
+/// ```no_run
+/// # fn show(client: &roundsman_core::Client) -> Result<(), roundsman_core::Error> {
+/// let customers = client.customers()?;
+/// for customer in customers.search("oak 沈", 20)? {
+///     // show customer.name
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Customers {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// A customer's place in the list.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomerKey {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: Uuid,
+}
+
+impl From<&Customer> for CustomerKey {
+    fn from(customer: &Customer) -> Self {
+        Self { name: customer.name.clone(), id: customer.id }
+    }
+}
+
+impl Customers {
+    /// The customers in this store. Every user of the device sees the same ones.
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, _: UserId) -> Self {
+        Self { store, clock, entropy }
+    }
+
+    /// At most `limit` customers that hold everything that was typed: beginnings of words in any order, single
+    /// Chinese, Japanese or Korean characters, digits of a telephone number. Those whose name begins with it come
+    /// first. When very many match, not all of them are weighed.
+    ///
+    /// # Errors
+    /// The vault is not open, or the store is damaged.
+    pub fn search(&self, typed: &str, limit: usize) -> Result<Vec<Customer>, Error> {
+        self.store.read(|records| Ok(records.search(typed, BY, limit)?))
+    }
+
+    /// The customer with this id, if it is on this device.
+    ///
+    /// # Errors
+    /// The vault is not open, or the store is damaged.
+    pub fn get(&self, id: Uuid) -> Result<Option<Customer>, Error> {
+        self.store.read(|records| Ok(records.get(id)?))
+    }
+
+    /// The next `limit` customers by name, from the first or after one of them.
+    ///
+    /// # Errors
+    /// The vault is not open, or the store is damaged.
+    pub fn list(&self, after: Option<&CustomerKey>, limit: usize) -> Result<Vec<Customer>, Error> {
+        let after = after.map(|key| (key.name.as_str(), key.id));
+        self.store.read(|records| Ok(records.list(BY, after, limit)?))
+    }
+
+    /// How many customers there are.
+    ///
+    /// # Errors
+    /// The vault is not open, or the store is damaged.
+    pub fn count(&self) -> Result<u64, Error> {
+        self.store.read(|records| Ok(records.count::<Customer>()?))
+    }
+
+    /// A customer with nothing but these three, to be filled in and given to [`add`](Self::add). Nothing is stored.
+    ///
+    /// # Errors
+    /// One of the three is not what its field allows.
+    pub fn draft(&self, code: &str, name: &str, territory: &str) -> Result<Customer, Error> {
+        let fields = [("code", code), ("name", name), ("territory", territory)];
+        let fields = fields.map(|(field, text)| (field.to_owned(), Value::from(text)));
+        Ok(Customer::from_fields(Uuid::nil(), &Customer::DEF.admit(Fields::from(fields))?)?)
+    }
+
+    /// Adds a customer under a new id, whatever id it has; it and its entry in the outbox are on disk when this
+    /// returns.
+    ///
+    /// # Errors
+    /// A field is not valid; the vault is not open; the disk is full. Nothing was stored then.
+    pub fn add(&self, customer: &Customer) -> Result<Customer, Error> {
+        let made = Made::now(&*self.clock, &*self.entropy)?;
+        let id = self.entropy.uuid(made.at).map_err(VaultError::from)?;
+        self.store.write(|edits| edits.put(id, customer.to_fields(), &made))
+    }
+
+    /// Stores the fields in which this customer differs from the stored one; if there are none, nothing is
+    /// recorded. The change and its entry in the outbox are on disk when this returns.
+    ///
+    /// # Errors
+    /// There is no such customer; a field is not valid or can't be changed; the vault is not open; the disk is full.
+    /// Nothing was stored then.
+    pub fn save(&self, customer: &Customer) -> Result<Customer, Error> {
+        let made = Made::now(&*self.clock, &*self.entropy)?;
+        let mut fields = customer.to_fields();
+        for field in Customer::DEF.fields {
+            fields.entry(field.name.to_owned()).or_insert(Value::Null);
+        }
+        self.store.write(|edits| {
+            edits.get::<Customer>(customer.id)?.ok_or(Error::NotFound)?;
+            edits.put(customer.id, fields, &made)
+        })
+    }
+}

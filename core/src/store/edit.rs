@@ -1,0 +1,151 @@
+//! Writing: a change of a record and its entry in the outbox, in one transaction.
+
+use super::observe::{Changed, News};
+use super::rows::{self, RowState, Version};
+use super::schema::{Table, table};
+use super::{Records, StoreError, outbox, shadow};
+use crate::Error;
+use crate::platform::{Clock, Entropy};
+use crate::vault::VaultError;
+use chrono::{DateTime, Utc};
+use roundsman_model::{Bucket, Entity, EntityDef, Fields, Merge, Rev, RuleError, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use uuid::Uuid;
+
+/// A transaction that writes. It reads its own changes.
+pub(crate) struct Edits<'c> {
+    records: Records<'c>,
+    changed: BTreeMap<&'static str, BTreeSet<Uuid>>,
+    outbox_changed: bool,
+}
+
+/// The name and the time of a change that is made now.
+pub(crate) struct Made {
+    /// The mutation's id.
+    pub(crate) mutation: Uuid,
+    /// By the device's clock.
+    pub(crate) at: DateTime<Utc>,
+}
+
+impl Made {
+    /// A change made at this moment, with a new id.
+    pub(crate) fn now(clock: &dyn Clock, entropy: &dyn Entropy) -> Result<Self, Error> {
+        let at = clock.now();
+        Ok(Self { mutation: entropy.uuid(at).map_err(VaultError::from)?, at })
+    }
+}
+
+impl<'c> Deref for Edits<'c> {
+    type Target = Records<'c>;
+
+    fn deref(&self) -> &Records<'c> {
+        &self.records
+    }
+}
+
+impl<'c> Edits<'c> {
+    pub(super) fn new(records: Records<'c>) -> Self {
+        Self { records, changed: BTreeMap::new(), outbox_changed: false }
+    }
+
+    /// Makes a record or changes one: the fields in `change` that have another value than the stored ones. If
+    /// there are none, nothing is recorded.
+    pub(crate) fn put<T, E>(&mut self, id: Uuid, change: Fields, made: &Made) -> Result<T, E>
+    where
+        T: Entity,
+        E: From<StoreError> + From<RuleError>,
+    {
+        let table = table(T::DEF)?;
+        let stored = rows::find(self.connection, table, id)?;
+        let old = stored.as_ref().map(|stored| &stored.version.fields);
+        let nothing = Fields::new();
+        let change = difference(T::DEF, old.unwrap_or(&nothing), T::DEF.admit(change)?)?;
+        let mut new = old.cloned().unwrap_or_default();
+        overlay(&mut new, &change);
+        let record = T::from_fields(id, &new)?;
+        if stored.is_some() && change.is_empty() {
+            return Ok(record);
+        }
+        T::DEF.check(old, &new)?;
+
+        let (base, bucket) = match &stored {
+            Some(stored) => (stored.version.rev, stored.version.bucket.clone()),
+            None => (Rev(0), bucket(T::DEF, &new)),
+        };
+        match &stored {
+            Some(stored) if stored.version.state == RowState::Clean => {
+                shadow::keep(self.connection, T::DEF, id, base, &bucket, old)?;
+            }
+            Some(_) => {}
+            None => shadow::keep(self.connection, T::DEF, id, base, &bucket, None)?,
+        }
+        // A record with a refused change stays marked until the rep has dealt with that.
+        let state = match &stored {
+            Some(stored) if stored.version.state == RowState::Rejected => RowState::Rejected,
+            _ => RowState::Pending,
+        };
+        rows::put(
+            self.connection,
+            table,
+            id,
+            stored.as_ref(),
+            &Version { rev: base, bucket, state, fields: new },
+        )?;
+        outbox::append(self.connection, T::DEF, id, base, &change, made)?;
+        self.note(table, id);
+        self.note_outbox();
+        Ok(record)
+    }
+
+    /// Remembers to tell that a record changed.
+    pub(super) fn note(&mut self, table: &Table, id: Uuid) {
+        self.changed.entry(table.def.name).or_default().insert(id);
+    }
+
+    /// Remembers to tell that the outbox changed.
+    pub(super) fn note_outbox(&mut self) {
+        self.outbox_changed = true;
+    }
+
+    /// What is to be told once this is committed.
+    pub(super) fn news(self) -> Result<News, StoreError> {
+        let unsent = self.outbox_changed.then(|| outbox::count(self.connection)).transpose()?;
+        let records = self.changed.into_iter();
+        let records =
+            records.map(|(entity, ids)| Changed { entity, ids: ids.into_iter().collect() }).collect();
+        Ok(News { records, unsent })
+    }
+}
+
+/// The fields of `change` that differ from those in `old`.
+fn difference(def: &EntityDef, old: &Fields, change: Fields) -> Result<Fields, RuleError> {
+    let mut differing = Fields::new();
+    for (name, value) in change {
+        let before = old.get(&name).unwrap_or(&Value::Null);
+        if *before == value {
+            continue;
+        }
+        if !before.is_null() && def.field(&name).is_some_and(|field| field.merge == Merge::Immutable) {
+            return Err(RuleError::Immutable { field: name });
+        }
+        differing.insert(name, value);
+    }
+    Ok(differing)
+}
+
+/// Lays a change over fields; a field without a value is taken away.
+pub(super) fn overlay(fields: &mut Fields, change: &Fields) {
+    for (name, value) in change {
+        if value.is_null() {
+            fields.remove(name);
+        } else {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// The bucket of a record that the server has not seen.
+pub(super) fn bucket(def: &EntityDef, fields: &Fields) -> Bucket {
+    def.bucket(fields).unwrap_or_else(|| Bucket(String::new()))
+}

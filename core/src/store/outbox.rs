@@ -1,0 +1,290 @@
+//! The outbox: what the server has not taken, in order, and what came of it.
+
+use super::edit::{Edits, Made, overlay};
+use super::rows::{self, Whole, whole};
+use super::schema::{self, Table};
+use super::{Store, StoreError, shadow};
+use roundsman_model::merge::Conflict;
+use roundsman_model::{DeviceSeq, EntityDef, Fields, HybridClock, Rev, RuleError, Stamp, Value};
+use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome};
+use rusqlite::{Connection, OptionalExtension, Row};
+use uuid::Uuid;
+
+/// A change that the server has not taken.
+pub(crate) struct Entry {
+    pub(crate) seq: DeviceSeq,
+    pub(crate) mutation: Uuid,
+    pub(crate) def: &'static EntityDef,
+    pub(crate) record: Uuid,
+    /// The version of the record that the rep saw.
+    pub(crate) base: Rev,
+    pub(crate) stamp: Stamp,
+    pub(crate) fields: Fields,
+    /// Why the server refused it; nothing while it waits.
+    pub(crate) reason: Option<RuleError>,
+}
+
+/// A value that lost in a collision, kept until the rep has seen it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptConflict {
+    /// Its number on this device.
+    pub id: i64,
+    /// The entity of the record.
+    pub entity: &'static str,
+    /// The record.
+    pub record: Uuid,
+    /// The field, both values, and the rule that decided.
+    pub conflict: Conflict,
+}
+
+const SELECT: &str = "SELECT seq, mutation, entity, record, base, stamp, fields, reason FROM outbox";
+
+impl Store {
+    /// The changes to send: those that wait for an answer, oldest first, at most `limit`. Refused ones have had
+    /// their answer and are not among them.
+    ///
+    /// # Errors
+    /// The store is closed or damaged.
+    pub fn pending(&self, limit: usize) -> Result<Vec<Mutation>, StoreError> {
+        self.read(|records| {
+            let sql = format!("{SELECT} WHERE reason IS NULL ORDER BY seq LIMIT ?1");
+            let entries = read(records.connection, &sql, [limit as i64])?;
+            Ok(entries.into_iter().map(Entry::into_mutation).collect())
+        })
+    }
+
+    /// Stores what became of changes, in one transaction. What was taken leaves the outbox; what was refused stays
+    /// there with its reason and is not sent again. An answer that was stored before changes nothing.
+    ///
+    /// # Errors
+    /// The store is closed, damaged, or the disk is full. Nothing was stored then.
+    pub fn settle(&self, results: &[MutationResult]) -> Result<(), StoreError> {
+        self.write(|edits| results.iter().try_for_each(|result| edits.settle(result)))
+    }
+
+    /// How many changes the server has not taken, those that it refused included.
+    ///
+    /// # Errors
+    /// The store is closed or damaged.
+    pub fn unsent_count(&self) -> Result<u64, StoreError> {
+        self.read(|records| count(records.connection))
+    }
+
+    /// Everything in the outbox, oldest first.
+    pub(crate) fn unsent(&self) -> Result<Vec<Entry>, StoreError> {
+        self.read(|records| read(records.connection, &format!("{SELECT} ORDER BY seq"), []))
+    }
+
+    /// Gives up a refused change; `false` if there is no refused change of that number.
+    pub(crate) fn discard(&self, seq: DeviceSeq) -> Result<bool, StoreError> {
+        self.write(|edits| {
+            let Some((entry, table)) = edits.refused(seq)? else { return Ok(false) };
+            edits.remove(seq)?;
+            edits.rebuild(table, entry.record)?;
+            Ok(true)
+        })
+    }
+
+    /// Sends a refused change again under a new number, with the values its fields have now; `None` if there is no
+    /// refused change of that number.
+    pub(crate) fn resend(&self, seq: DeviceSeq, made: &Made) -> Result<Option<DeviceSeq>, StoreError> {
+        self.write(|edits| {
+            let Some((entry, table)) = edits.refused(seq)? else { return Ok(None) };
+            let mut fields = entry.fields;
+            if let Some(stored) = rows::find(edits.connection, table, entry.record)? {
+                for (name, value) in &mut fields {
+                    *value = stored.version.fields.get(name).cloned().unwrap_or(Value::Null);
+                }
+            }
+            edits.remove(seq)?;
+            // The base stays that of the first attempt: what others changed since must still collide.
+            let new = append(edits.connection, table.def, entry.record, entry.base, &fields, made)?;
+            edits.rebuild(table, entry.record)?;
+            Ok(Some(new))
+        })
+    }
+
+    /// The values that lost, oldest first.
+    pub(crate) fn conflicts(&self) -> Result<Vec<KeptConflict>, StoreError> {
+        self.read(|records| {
+            let mut statement = records
+                .connection
+                .prepare_cached("SELECT id, entity, record, conflict FROM conflict ORDER BY id")?;
+            let mut rows = statement.query([])?;
+            let mut conflicts = Vec::new();
+            while let Some(row) = rows.next()? {
+                let Some(table) = schema::named(&row.get::<_, String>(1)?) else { continue };
+                let conflict = serde_json::from_str(&row.get::<_, String>(3)?)?;
+                conflicts.push(KeptConflict {
+                    id: row.get(0)?,
+                    entity: table.def.name,
+                    record: Uuid::from_bytes(row.get(2)?),
+                    conflict: in_kind(table.def, conflict),
+                });
+            }
+            Ok(conflicts)
+        })
+    }
+
+    /// Forgets a value that lost; `false` if there is none of that number.
+    pub(crate) fn forget_conflict(&self, id: i64) -> Result<bool, StoreError> {
+        self.write(|edits| {
+            Ok(edits.connection.prepare_cached("DELETE FROM conflict WHERE id = ?1")?.execute([id])? > 0)
+        })
+    }
+}
+
+impl Edits<'_> {
+    fn settle(&mut self, result: &MutationResult) -> Result<(), StoreError> {
+        let Some((entry, table)) = self.entry(result.seq)? else { return Ok(()) };
+        match &result.outcome {
+            Outcome::Applied { rev, conflicts } => {
+                self.take(&entry, *rev, conflicts)?;
+                self.remove(entry.seq)?;
+            }
+            Outcome::Rejected { reason } => {
+                self.connection
+                    .prepare_cached("UPDATE outbox SET reason = ?2 WHERE seq = ?1")?
+                    .execute((Whole(entry.seq.0), serde_json::to_string(reason)?))?;
+                self.note_outbox();
+            }
+        }
+        self.rebuild(table, entry.record)
+    }
+
+    /// Makes a change that the server has taken part of the server's version.
+    fn take(&mut self, entry: &Entry, rev: Rev, conflicts: &[Conflict]) -> Result<(), StoreError> {
+        for conflict in conflicts {
+            self.connection
+                .prepare_cached("INSERT INTO conflict (entity, record, conflict) VALUES (?1, ?2, ?3)")?
+                .execute((entry.def.name, entry.record.as_bytes(), serde_json::to_string(conflict)?))?;
+        }
+        let Some(server) = shadow::find(self.connection, entry.def, entry.record)? else { return Ok(()) };
+        // A version further on holds changes of others that have not come down yet. Counting them as seen would
+        // let the rep's next edit overwrite them without a collision.
+        let seen = server.fields.is_none() || rev == server.rev.next();
+        let rev = if seen { rev } else { server.rev };
+        let mut fields = server.fields.unwrap_or_default();
+        overlay(&mut fields, &entry.fields);
+        let kept = conflicts.iter().map(|conflict| (conflict.field.clone(), conflict.kept.clone())).collect();
+        overlay(&mut fields, &shadow::tolerate_change(entry.def, kept));
+        let bucket =
+            if server.rev == Rev(0) { super::edit::bucket(entry.def, &fields) } else { server.bucket };
+        shadow::keep(self.connection, entry.def, entry.record, rev, &bucket, Some(&fields))
+    }
+
+    fn entry(&self, seq: DeviceSeq) -> Result<Option<(Entry, &'static Table)>, StoreError> {
+        let entry = read(self.connection, &format!("{SELECT} WHERE seq = ?1"), [Whole(seq.0)])?.pop();
+        entry.map(|entry| schema::table(entry.def).map(|table| (entry, table))).transpose()
+    }
+
+    fn refused(&self, seq: DeviceSeq) -> Result<Option<(Entry, &'static Table)>, StoreError> {
+        Ok(self.entry(seq)?.filter(|(entry, _)| entry.reason.is_some()))
+    }
+
+    fn remove(&mut self, seq: DeviceSeq) -> Result<(), StoreError> {
+        self.connection.prepare_cached("DELETE FROM outbox WHERE seq = ?1")?.execute([Whole(seq.0)])?;
+        self.note_outbox();
+        Ok(())
+    }
+}
+
+/// Adds a change to the outbox, under the device's next number and a stamp later than every one before.
+pub(super) fn append(
+    connection: &Connection,
+    def: &EntityDef,
+    record: Uuid,
+    base: Rev,
+    fields: &Fields,
+    made: &Made,
+) -> Result<DeviceSeq, StoreError> {
+    let seq = DeviceSeq(counter(connection, "device_seq")?).next();
+    set_counter(connection, "device_seq", seq.0)?;
+    let stamp = HybridClock::resume(Stamp(counter(connection, "stamp")?)).tick(made.at);
+    set_counter(connection, "stamp", stamp.0)?;
+    connection.prepare_cached("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)")?.execute((
+        Whole(seq.0),
+        made.mutation.as_bytes(),
+        def.name,
+        record.as_bytes(),
+        Whole(base.0),
+        Whole(stamp.0),
+        serde_json::to_string(fields)?,
+    ))?;
+    Ok(seq)
+}
+
+/// How many entries there are.
+pub(super) fn count(connection: &Connection) -> Result<u64, StoreError> {
+    Ok(connection.prepare_cached("SELECT count(*) FROM outbox")?.query_row([], |row| whole(row, 0))?)
+}
+
+/// A record's entries, oldest first.
+pub(super) fn of_record(
+    connection: &Connection,
+    def: &EntityDef,
+    record: Uuid,
+) -> Result<Vec<Entry>, StoreError> {
+    let sql = format!("{SELECT} WHERE record = ?1 AND entity = ?2 ORDER BY seq");
+    read(connection, &sql, (record.as_bytes(), def.name))
+}
+
+fn read(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Entry>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(Entry::read(row)?);
+    }
+    Ok(entries)
+}
+
+impl Entry {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        let def = schema::named(&row.get::<_, String>(2)?).ok_or(StoreError::Corrupt)?.def;
+        let fields = serde_json::from_str(&row.get::<_, String>(6)?)?;
+        let reason: Option<String> = row.get(7)?;
+        Ok(Self {
+            seq: DeviceSeq(whole(row, 0)?),
+            mutation: Uuid::from_bytes(row.get(1)?),
+            def,
+            record: Uuid::from_bytes(row.get(3)?),
+            base: Rev(whole(row, 4)?),
+            stamp: Stamp(whole(row, 5)?),
+            fields: shadow::tolerate_change(def, fields),
+            reason: reason.map(|json| serde_json::from_str(&json)).transpose()?,
+        })
+    }
+
+    fn into_mutation(self) -> Mutation {
+        Mutation {
+            seq: self.seq,
+            id: self.mutation,
+            entity: self.def.name.to_owned(),
+            record: self.record,
+            change: Change::Put,
+            base: self.base,
+            stamp: self.stamp,
+            fields: self.fields,
+        }
+    }
+}
+
+/// JSON knows no ids: brings both values back into the field's own kind.
+fn in_kind(def: &EntityDef, conflict: Conflict) -> Conflict {
+    let Some(field) = def.field(&conflict.field) else { return conflict };
+    let own = |value: Value| field.kind.coerce(value.clone()).unwrap_or(value);
+    Conflict { kept: own(conflict.kept), lost: own(conflict.lost), ..conflict }
+}
+
+fn counter(connection: &Connection, name: &str) -> Result<u64, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
+    Ok(statement.query_row([name], |row| whole(row, 0)).optional()?.unwrap_or(0))
+}
+
+fn set_counter(connection: &Connection, name: &str, value: u64) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO counter VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2")?
+        .execute((name, Whole(value)))?;
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Rows of the entities' tables: typed columns in, fields out, and the index kept in step.
+
+use super::StoreError;
+use super::schema::{FIRST_FIELD, Table, folded};
+use roundsman_model::{Bucket, Fields, Kind, Rev, Value, search};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row};
+use uuid::Uuid;
+
+/// How a row stands to the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowState {
+    /// It is the server's.
+    Clean,
+    /// It holds changes that the server has not answered.
+    Pending,
+    /// It holds changes that the server has refused.
+    Rejected,
+}
+
+/// A row without its id.
+pub(super) struct Version {
+    pub(super) rev: Rev,
+    pub(super) bucket: Bucket,
+    pub(super) state: RowState,
+    pub(super) fields: Fields,
+}
+
+/// A row as it is stored.
+pub(super) struct Stored {
+    pub(super) n: i64,
+    pub(super) id: Uuid,
+    pub(super) version: Version,
+}
+
+/// The row with this id.
+pub(super) fn find(connection: &Connection, table: &Table, id: Uuid) -> Result<Option<Stored>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("{} WHERE id = ?1", table.select))?;
+    Ok(statement.query_row([id.as_bytes()], |row| read(table, row)).optional()?)
+}
+
+/// Reads a row selected by [`Table::select`].
+pub(super) fn read(table: &Table, row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let id = Uuid::from_bytes(row.get(1)?);
+    let mut fields = Fields::new();
+    for (at, field) in table.def.fields.iter().enumerate() {
+        let at = FIRST_FIELD + at;
+        let value = value(field.kind, row.get_ref(at)?).ok_or_else(|| {
+            rusqlite::Error::InvalidColumnType(at, field.name.to_owned(), rusqlite::types::Type::Blob)
+        })?;
+        if !value.is_null() {
+            fields.insert(field.name.to_owned(), value);
+        }
+    }
+    let version =
+        Version { rev: Rev(whole(row, 2)?), bucket: Bucket(row.get(3)?), state: row.get(4)?, fields };
+    Ok(Stored { n: row.get(0)?, id, version })
+}
+
+/// Stores a row in place of what is there; whether that changed anything.
+pub(super) fn put(
+    connection: &Connection,
+    table: &Table,
+    id: Uuid,
+    old: Option<&Stored>,
+    new: &Version,
+) -> Result<bool, StoreError> {
+    if old.is_some_and(|old| old.version.same(new)) {
+        return Ok(false);
+    }
+    let (rev, state) = (Whole(new.rev.0), new.state as i64);
+    let null = Value::Null;
+    let values: Vec<Bound<'_>> =
+        table.def.fields.iter().map(|field| Bound(new.fields.get(field.name).unwrap_or(&null))).collect();
+    let text = |name| new.fields.get(name).and_then(Value::as_text);
+    let sorted: Vec<Option<String>> =
+        folded(table.def).map(|field| text(field.name).map(search::fold)).collect();
+    let key: &dyn ToSql = match old {
+        Some(old) => &old.n,
+        None => id.as_bytes(),
+    };
+    let mut params: Vec<&dyn ToSql> = vec![key, &rev, &new.bucket.0, &state];
+    params.extend(values.iter().map(|value| -> &dyn ToSql { value }));
+    params.extend(sorted.iter().map(|folded| -> &dyn ToSql { folded }));
+    let sql = if old.is_some() { &table.update } else { &table.insert };
+    connection.prepare_cached(sql)?.execute(params.as_slice())?;
+
+    let n = old.map_or_else(|| connection.last_insert_rowid(), |old| old.n);
+    let before = old.map(|old| search::index_text(table.def, &old.version.fields));
+    index(connection, table, n, before.as_deref(), Some(&search::index_text(table.def, &new.fields)))?;
+    Ok(true)
+}
+
+/// Removes a row.
+pub(super) fn remove(connection: &Connection, table: &Table, old: &Stored) -> Result<(), StoreError> {
+    let sql = format!("DELETE FROM \"{}\" WHERE _n = ?1", table.def.name);
+    connection.prepare_cached(&sql)?.execute([old.n])?;
+    let before = search::index_text(table.def, &old.version.fields);
+    index(connection, table, old.n, Some(&before), None)
+}
+
+/// Brings a row's terms in the index from `before` to `after`; leaves the index alone if they are the same.
+fn index(
+    connection: &Connection,
+    table: &Table,
+    n: i64,
+    before: Option<&str>,
+    after: Option<&str>,
+) -> Result<(), StoreError> {
+    let Some(name) = table.index.as_deref().filter(|_| before != after) else { return Ok(()) };
+    if before.is_some() {
+        let sql = format!("DELETE FROM \"{name}\" WHERE rowid = ?1");
+        connection.prepare_cached(&sql)?.execute([n])?;
+    }
+    if let Some(terms) = after {
+        let sql = format!("INSERT INTO \"{name}\" (rowid, terms) VALUES (?1, ?2)");
+        connection.prepare_cached(&sql)?.execute((n, terms))?;
+    }
+    Ok(())
+}
+
+impl Version {
+    fn same(&self, other: &Self) -> bool {
+        (self.rev, self.state) == (other.rev, other.state)
+            && self.bucket == other.bucket
+            && self.fields == other.fields
+    }
+}
+
+/// A field's value as a parameter of a statement.
+pub(super) struct Bound<'a>(pub(super) &'a Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self.0 {
+            Value::Null => ToSqlOutput::Owned(rusqlite::types::Value::Null),
+            Value::Bool(bool) => ToSqlOutput::from(*bool),
+            Value::Int(int) => ToSqlOutput::from(*int),
+            Value::Real(real) => ToSqlOutput::from(*real),
+            Value::Text(text) => ToSqlOutput::from(text.as_str()),
+            Value::Id(id) => ToSqlOutput::from(id.as_bytes().as_slice()),
+        })
+    }
+}
+
+/// A counter as a parameter or a column: SQLite's numbers have a sign.
+pub(super) struct Whole(pub(super) u64);
+
+impl ToSql for Whole {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let signed =
+            i64::try_from(self.0).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        Ok(ToSqlOutput::from(signed))
+    }
+}
+
+impl FromSql for Whole {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let signed = value.as_i64()?;
+        u64::try_from(signed).map(Self).map_err(|_| FromSqlError::OutOfRange(signed))
+    }
+}
+
+/// Reads a counter.
+pub(super) fn whole(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get(at).map(|Whole(number)| number)
+}
+
+fn value(kind: Kind, stored: ValueRef<'_>) -> Option<Value> {
+    Some(match (kind, stored) {
+        (_, ValueRef::Null) => Value::Null,
+        (Kind::Bool, ValueRef::Integer(int)) => Value::Bool(int != 0),
+        (Kind::Int | Kind::Time, ValueRef::Integer(int)) => Value::Int(int),
+        (Kind::Real, ValueRef::Real(real)) => Value::Real(real),
+        (Kind::Text | Kind::Date | Kind::Choice(_), ValueRef::Text(text)) => {
+            Value::Text(str::from_utf8(text).ok()?.to_owned())
+        }
+        (Kind::Id, ValueRef::Blob(bytes)) => Value::Id(Uuid::from_slice(bytes).ok()?),
+        _ => return None,
+    })
+}
+
+impl FromSql for RowState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        [Self::Clean, Self::Pending, Self::Rejected]
+            .into_iter()
+            .find(|state| value == ValueRef::Integer(*state as i64))
+            .ok_or(FromSqlError::InvalidType)
+    }
+}

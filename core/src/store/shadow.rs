@@ -1,0 +1,131 @@
+//! The server's version of records that have entries in the outbox.
+//!
+//! What the rep sees is that version with the entries laid over it in order. So a change from elsewhere slides
+//! under the rep's unsent work, and an entry that is discarded uncovers what the server has.
+
+use super::edit::{Edits, bucket, overlay};
+use super::rows::{self, RowState, Version, Whole};
+use super::schema::Table;
+use super::{StoreError, outbox};
+use chrono::{DateTime, Utc};
+use roundsman_model::{Bucket, EntityDef, FieldType, Fields, Kind, Rev};
+use rusqlite::{Connection, OptionalExtension};
+use uuid::Uuid;
+
+/// A record as the server has it.
+pub(super) struct Shadow {
+    pub(super) rev: Rev,
+    pub(super) bucket: Bucket,
+    /// Nothing if the server does not have the record.
+    pub(super) fields: Option<Fields>,
+}
+
+/// Keeps the server's version of a record.
+pub(super) fn keep(
+    connection: &Connection,
+    def: &EntityDef,
+    record: Uuid,
+    rev: Rev,
+    bucket: &Bucket,
+    fields: Option<&Fields>,
+) -> Result<(), StoreError> {
+    let fields = fields.map(serde_json::to_string).transpose()?;
+    connection.prepare_cached("INSERT OR REPLACE INTO shadow VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
+        def.name,
+        record.as_bytes(),
+        Whole(rev.0),
+        &bucket.0,
+        fields,
+    ))?;
+    Ok(())
+}
+
+/// The server's version of a record that has entries in the outbox.
+pub(super) fn find(
+    connection: &Connection,
+    def: &EntityDef,
+    record: Uuid,
+) -> Result<Option<Shadow>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT rev, bucket, fields FROM shadow WHERE entity = ?1 AND record = ?2")?;
+    let found = statement
+        .query_row((def.name, record.as_bytes()), |row| {
+            Ok((Rev(rows::whole(row, 0)?), Bucket(row.get(1)?), row.get::<_, Option<String>>(2)?))
+        })
+        .optional()?;
+    let Some((rev, bucket, fields)) = found else { return Ok(None) };
+    let fields = fields.map(|json| serde_json::from_str(&json)).transpose()?;
+    Ok(Some(Shadow { rev, bucket, fields: fields.map(|fields| tolerate(def, fields)) }))
+}
+
+/// Forgets the server's version of a record.
+pub(super) fn forget(connection: &Connection, def: &EntityDef, record: Uuid) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM shadow WHERE entity = ?1 AND record = ?2")?
+        .execute((def.name, record.as_bytes()))?;
+    Ok(())
+}
+
+impl Edits<'_> {
+    /// Makes a record what it should be: the server's version with the outbox laid over it.
+    pub(super) fn rebuild(&mut self, table: &Table, record: Uuid) -> Result<(), StoreError> {
+        let connection = self.connection;
+        // Without a server's version the record has left this device; its entries are only waiting to be sent.
+        let Some(shadow) = find(connection, table.def, record)? else { return Ok(()) };
+        let entries = outbox::of_record(connection, table.def, record)?;
+        let known = shadow.fields.is_some();
+        let mut fields = shadow.fields.unwrap_or_default();
+        let mut state = RowState::Clean;
+        for entry in &entries {
+            overlay(&mut fields, &entry.fields);
+            if entry.reason.is_some() {
+                state = RowState::Rejected;
+            } else if state == RowState::Clean {
+                state = RowState::Pending;
+            }
+        }
+        if entries.is_empty() {
+            forget(connection, table.def, record)?;
+        }
+        let stored = rows::find(connection, table, record)?;
+        if whole(table.def, &fields) {
+            let bucket = if known { shadow.bucket } else { bucket(table.def, &fields) };
+            let version = Version { rev: shadow.rev, bucket, state, fields };
+            if rows::put(connection, table, record, stored.as_ref(), &version)? {
+                self.note(table, record);
+            }
+        } else if let Some(stored) = stored {
+            // The change that made the record was discarded, and the server never had it.
+            rows::remove(connection, table, &stored)?;
+            self.note(table, record);
+        }
+        Ok(())
+    }
+}
+
+/// The fields that this version of the app knows and can hold; those without a value are left out.
+pub(super) fn tolerate(def: &EntityDef, fields: Fields) -> Fields {
+    admit_each(def, fields).filter(|(_, value)| !value.is_null()).collect()
+}
+
+/// As [`tolerate`], with the fields that were emptied.
+pub(super) fn tolerate_change(def: &EntityDef, fields: Fields) -> Fields {
+    admit_each(def, fields).collect()
+}
+
+fn admit_each(def: &EntityDef, fields: Fields) -> impl Iterator<Item = (String, roundsman_model::Value)> {
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| def.admit(Fields::from([(name, value)])).ok())
+        .flatten()
+        .filter(|(name, value)| {
+            // A count of milliseconds may be no time at all.
+            let time = def.field(name).is_some_and(|field| matches!(field.kind, Kind::Time));
+            !time || Option::<DateTime<Utc>>::from_value(value).is_some()
+        })
+}
+
+/// Whether the fields make a record that this version of the app can show.
+pub(super) fn whole(def: &EntityDef, fields: &Fields) -> bool {
+    def.fields.iter().all(|field| !field.required || fields.contains_key(field.name))
+}
