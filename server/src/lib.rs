@@ -1,1 +1,36 @@
-//! Roundsman.
+//! The Roundsman server: devices enrol, sync and report here; administrators run the system from its console.
+//!
+//! [`Server::start`] brings everything up on one address over TLS. [`Admin`] is what an administrator can do,
+//! without HTTP around it: the console, the command line and the demo all call it.
+//!
+//! The layers, from the outside in: `http` and `console` speak HTTP; `admin`, `sync`, `devices`, `tokens` and
+//! `enrolment` hold the rules; [`storage`] holds the rows, and is the only place with SQL.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+mod app;
+mod config;
+mod console;
+mod devices;
+mod enrolment;
+mod http;
+mod keys;
+mod password;
+mod random;
+mod records;
+mod refusal;
+mod secret;
+mod server;
+pub mod storage;
+mod sync;
+mod tls;
+mod tokens;
+
+pub use admin::{Admin, AdminError};
+pub use config::{Config, NewAdmin};
+pub use keys::KeysError;
+pub use password::PasswordError;
+pub use random::NoEntropy;
+pub use secret::Secret;
+pub use server::{FirstAdmin, Server, StartError};
+pub use tls::TlsError;

@@ -1,0 +1,230 @@
+//! Devices: seeing, locking, unlocking and wiping them.
+
+use super::sign_in::count_attempt;
+use super::{
+    Admin, AdminError, CommandView, DeviceDetail, DeviceStatus, DeviceView, ReceiptView, actor_name, allow,
+    record, time,
+};
+use crate::Secret;
+use crate::devices::commands::{self, Order};
+use crate::devices::grant_key;
+use crate::devices::status::{Event, step};
+use crate::keys::{KeysError, OrgKeys};
+use crate::password::PasswordError;
+use crate::storage::{CommandState, ReadTx, StoredDevice, StoredReceipt, WriteTx};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::SigningKey;
+use roundsman_model::{DeviceId, UserId};
+use roundsman_protocol::command::Kind;
+use roundsman_protocol::receipt::{Progress, SignedReceipt};
+
+impl Admin {
+    /// Every device, the latest heard first.
+    ///
+    /// # Errors
+    /// [`AdminError::Storage`].
+    pub fn devices(&self) -> Result<Vec<DeviceView>, AdminError> {
+        let tx = self.app.storage.read()?;
+        tx.devices()?.into_iter().map(|device| view(tx.as_ref(), device)).collect()
+    }
+
+    /// One device with its history.
+    ///
+    /// # Errors
+    /// [`AdminError::Storage`].
+    pub fn device(&self, device: DeviceId) -> Result<Option<DeviceDetail>, AdminError> {
+        let tx = self.app.storage.read()?;
+        match tx.device(device)? {
+            Some(device) => Ok(Some(detail(tx.as_ref(), device)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Locks a device: once it hears of it, it can't be opened until it is unlocked from here. Nothing is lost.
+    ///
+    /// # Errors
+    /// The device is unknown, locked, wiped or being wiped, or there is no reason.
+    pub fn lock(&self, actor: UserId, device: DeviceId, reason: &str) -> Result<(), AdminError> {
+        let reason = reason_of(reason)?;
+        let mut tx = self.app.storage.write()?;
+        let mut device = begin(tx.as_ref(), actor, device)?;
+        if !matches!(device.status, DeviceStatus::Active | DeviceStatus::UnlockGranted) {
+            return Err(AdminError::AlreadyLocked);
+        }
+        self.order(tx.as_mut(), actor, &device, Kind::Lock, reason, &self.app.keys.command)?;
+        device.status = step(device.status, Event::LockIssued);
+        tx.put_device(&device)?;
+        record(tx.as_mut(), actor, "lock", device.id, self.app.now())?;
+        Ok(tx.commit()?)
+    }
+
+    /// Lets a locked device open again. Takes effect when the device next asks; a lock that it has not accepted yet
+    /// is taken back.
+    ///
+    /// # Errors
+    /// The device is unknown, not locked, wiped or being wiped.
+    pub fn unlock(&self, actor: UserId, device: DeviceId) -> Result<(), AdminError> {
+        let mut tx = self.app.storage.write()?;
+        let mut device = begin(tx.as_ref(), actor, device)?;
+        if !matches!(
+            device.status,
+            DeviceStatus::LockPending | DeviceStatus::SoftLocked | DeviceStatus::Locked
+        ) {
+            return Err(AdminError::NotLocked);
+        }
+        commands::supersede(tx.as_mut(), &device)?;
+        tx.set_setting(&grant_key(&device), actor.0.as_bytes())?;
+        device.status = step(device.status, Event::UnlockGranted);
+        tx.put_device(&device)?;
+        record(tx.as_mut(), actor, "unlock", device.id, self.app.now())?;
+        Ok(tx.commit()?)
+    }
+
+    /// Wipes a device: its keys are destroyed, then its files. Can't be undone, and what the device has not sent is
+    /// lost. The approval password is the one of the first administrator; it opens the key that signs wipes.
+    ///
+    /// # Errors
+    /// The device is unknown, wiped or being wiped, there is no reason, or the approval password is wrong; five
+    /// wrong ones in 15 minutes make the actor wait.
+    pub fn wipe(
+        &self,
+        actor: UserId,
+        device: DeviceId,
+        reason: &str,
+        approver_password: &Secret,
+    ) -> Result<(), AdminError> {
+        let reason = reason_of(reason)?;
+        begin(self.app.storage.read()?.as_ref(), actor, device)?;
+        let signer = self.approver(actor, approver_password)?;
+        let mut tx = self.app.storage.write()?;
+        let mut device = begin(tx.as_ref(), actor, device)?;
+        self.order(tx.as_mut(), actor, &device, Kind::Wipe, reason, &signer)?;
+        device.status = step(device.status, Event::WipeIssued);
+        tx.put_device(&device)?;
+        record(tx.as_mut(), actor, "wipe", device.id, self.app.now())?;
+        Ok(tx.commit()?)
+    }
+
+    fn approver(&self, actor: UserId, password: &Secret) -> Result<SigningKey, AdminError> {
+        let account = format!("approval:{actor}");
+        count_attempt(&self.app, &account, self.app.now())?;
+        let tx = self.app.storage.read()?;
+        let opened = self.app.gate.pass(|| OrgKeys::approver(tx.as_ref(), password));
+        drop(tx);
+        let key = opened.map_err(|error| match error {
+            KeysError::Password(PasswordError::Wrong) => AdminError::WrongApprovalPassword,
+            KeysError::Password(error) => error.into(),
+            KeysError::Storage(error) => error.into(),
+            KeysError::Damaged => AdminError::Keys,
+        })?;
+        let mut tx = self.app.storage.write()?;
+        tx.clear_failures(&account)?;
+        tx.commit()?;
+        Ok(key)
+    }
+
+    fn order(
+        &self,
+        tx: &mut dyn WriteTx,
+        actor: UserId,
+        device: &StoredDevice,
+        kind: Kind,
+        reason: &str,
+        signer: &SigningKey,
+    ) -> Result<(), AdminError> {
+        let order = Order { kind, reason, by: actor, signer };
+        Ok(commands::issue(tx, &self.app.keys, device, order, self.app.now())?)
+    }
+}
+
+/// The device an act is about, if the actor may act and it is not wiped.
+fn begin(tx: &(impl ReadTx + ?Sized), actor: UserId, device: DeviceId) -> Result<StoredDevice, AdminError> {
+    allow(tx, actor)?;
+    let device = tx.device(device)?.ok_or(AdminError::NotFound)?;
+    match device.status {
+        DeviceStatus::WipePending | DeviceStatus::Shredded | DeviceStatus::Wiped => {
+            Err(AdminError::AlreadyWiped)
+        }
+        _ => Ok(device),
+    }
+}
+
+fn reason_of(reason: &str) -> Result<&str, AdminError> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > 200 {
+        Err(AdminError::ReasonMissing)
+    } else {
+        Ok(reason)
+    }
+}
+
+fn view(tx: &dyn ReadTx, device: StoredDevice) -> Result<DeviceView, AdminError> {
+    Ok(DeviceView {
+        id: device.id,
+        name: device.name,
+        platform: device.platform,
+        user: device.user,
+        user_name: actor_name(tx, device.user)?,
+        state: device.status,
+        last_seen: device.seen_ms.map(time),
+        unsent: device.unsent,
+        core: device.core,
+        hardware_keys: device.hardware_keys,
+        enrolled_at: time(device.enrolled_ms),
+    })
+}
+
+fn detail(tx: &dyn ReadTx, device: StoredDevice) -> Result<DeviceDetail, AdminError> {
+    let forms = tx.command_forms(device.id)?;
+    let receipts = tx.receipts(device.id)?;
+    let about = |command| {
+        let receipts = receipts.iter().filter(move |receipt| receipt.command == command);
+        receipts.map(|receipt| receipt_view(&device, receipt)).collect::<Vec<_>>()
+    };
+    let mut commands = Vec::new();
+    for command in tx.commands(device.id)? {
+        let forms = || forms.iter().filter(|form| form.command == command.id);
+        let delivered =
+            forms().filter(|form| form.delivered_ms.is_some()).min_by_key(|form| form.delivered_ms);
+        commands.push(CommandView {
+            seq: delivered.or_else(|| forms().next()).map_or(0, |form| form.seq),
+            issued_by: actor_name(tx, command.issued_by)?,
+            issued_at: time(command.issued_ms),
+            delivered_at: delivered.and_then(|form| form.delivered_ms).map(time),
+            superseded: command.state == CommandState::Superseded,
+            receipts: about(Some(command.id)),
+            kind: command.kind,
+            reason: command.reason,
+        });
+    }
+    let local_receipts = about(None);
+    Ok(DeviceDetail { view: view(tx, device.clone())?, commands, local_receipts })
+}
+
+fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
+    let mut details = Vec::new();
+    let mut add = |label: &str, value: String| details.push((label.to_owned(), value));
+    if let Ok(receipt) = SignedReceipt::open(&stored.raw, &device.key) {
+        match &receipt.progress {
+            Progress::Shredded { keys, platform_confirmed, unsent } => {
+                let confirmed = if *platform_confirmed { "yes" } else { "no" };
+                add("Keys destroyed", keys.join(", "));
+                add("Confirmed by the platform's keystore", confirmed.to_owned());
+                add("Changes never sent", unsent.to_string());
+            }
+            Progress::Complete { files } => add("Files removed", files.to_string()),
+            Progress::Refused { reason } => add("Reason", reason.clone()),
+            Progress::SoftLocked | Progress::Locked | Progress::Unlocked => {}
+        }
+        add("Core version", receipt.core);
+    }
+    ReceiptView {
+        progress: stored.progress.clone(),
+        at: time(stored.at_ms),
+        received_at: time(stored.received_ms),
+        verified: stored.verified,
+        details,
+        raw_base64: STANDARD.encode(&stored.raw),
+    }
+}

@@ -1,0 +1,31 @@
+//! What a server is told at its start.
+
+use crate::Secret;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How to run a server.
+pub struct Config {
+    /// The folder for its database, keys and certificate; made if it is missing.
+    pub data_dir: PathBuf,
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The address by which devices reach it, `https://host:port` without a path; it goes into tickets, and
+    /// proofs must name it. Without it: `https://localhost:` and the port.
+    pub public_url: Option<String>,
+    /// The organisation's name; taken at the first start, later ignored.
+    pub org_name: String,
+    /// The first administrator, created at the first start. With nothing given, one with the email
+    /// `admin@localhost` and a made-up password is created, to be read from [`crate::Server::first_admin`].
+    pub first_admin: Option<NewAdmin>,
+}
+
+/// An administrator to create.
+pub struct NewAdmin {
+    /// The email to sign in with.
+    pub email: String,
+    /// The name to show.
+    pub name: String,
+    /// The password; it is also the approval password that a wipe asks for.
+    pub password: Secret,
+}

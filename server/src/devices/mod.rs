@@ -1,0 +1,96 @@
+//! Devices: what they report, what they are told, and how they stand.
+
+pub(crate) mod commands;
+mod receipts;
+pub(crate) mod status;
+
+use crate::admin::DeviceStatus;
+use crate::keys::OrgKeys;
+use crate::refusal::Refusal;
+use crate::storage::{StoredDevice, StoredShare, WriteTx};
+use chrono::{DateTime, Utc};
+use roundsman_protocol::api::{Checkin, CheckinAnswer};
+use roundsman_protocol::envelope::{Domain, Envelope};
+use roundsman_protocol::escrow::{ESCROW_INFO, EscrowReceipt, EscrowedShare, share_aad};
+use roundsman_protocol::{ErrorCode, hpke_seal};
+use status::{Event, step};
+
+/// The most receipts of one check-in.
+const MAX_RECEIPTS: usize = 64;
+
+/// The largest sealed share: 32 bytes and a tag, with room to grow.
+const MAX_SEALED: usize = 256;
+
+/// Takes a device's report in and answers it. The device's row is written.
+pub(crate) fn check_in(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    device: &mut StoredDevice,
+    report: &Checkin,
+    now: DateTime<Utc>,
+) -> Result<CheckinAnswer, Refusal> {
+    if report.receipts.len() > MAX_RECEIPTS || report.core.len() > 64 {
+        return Err(ErrorCode::Malformed.into());
+    }
+    device.seen_ms = Some(now.timestamp_millis());
+    device.unsent = report.unsent.min(i64::MAX as u64);
+    device.core.clone_from(&report.core);
+    for receipt in &report.receipts {
+        receipts::take(tx, device, receipt, now)?;
+    }
+    commands::note_accepted(tx, device, report.last_command)?;
+    device.status = step(device.status, Event::Reported(report.state));
+    let escrow_receipt = match &report.escrow {
+        Some(share) => keep_share(tx, keys, device, share, now)?,
+        None => None,
+    };
+    if let Some(challenge) = report.unlock.as_ref().filter(|_| device.status == DeviceStatus::UnlockGranted) {
+        let granted_by = granted_by(tx, device)?;
+        commands::answer_challenge(tx, keys, device, challenge, granted_by, now)?;
+    }
+    let commands = commands::hand_out(tx, device, now)?;
+    tx.put_device(device)?;
+    Ok(CheckinAnswer {
+        server_time: now,
+        commands,
+        receipts_stored: report.receipts.len() as u64,
+        escrow_receipt,
+    })
+}
+
+/// Who let the device open again.
+fn granted_by(tx: &dyn WriteTx, device: &StoredDevice) -> Result<roundsman_model::UserId, Refusal> {
+    let key = grant_key(device);
+    let by = tx.setting(&key)?.and_then(|bytes| uuid::Uuid::from_slice(&bytes).ok());
+    Ok(by.map_or(crate::Admin::OPERATOR, roundsman_model::UserId))
+}
+
+/// The name of the setting that holds who granted a device's unlock.
+pub(crate) fn grant_key(device: &StoredDevice) -> String {
+    format!("unlock_granted_by/{}", device.id)
+}
+
+/// Keeps a share and signs for it. A share that can't be opened here gets no receipt: the device would trust in it
+/// and destroy its own.
+fn keep_share(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    device: &StoredDevice,
+    share: &EscrowedShare,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let aad = share_aad(device.id, share.share);
+    let gone = matches!(device.status, DeviceStatus::Shredded | DeviceStatus::Wiped);
+    if gone || share.sealed.ciphertext.len() > MAX_SEALED {
+        return Ok(None);
+    }
+    if hpke_seal::open(&share.sealed, &keys.release, ESCROW_INFO, &aad).is_err() {
+        tracing::warn!(device = %device.id, "an escrowed share can't be opened");
+        return Ok(None);
+    }
+    let stored_ms = now.timestamp_millis();
+    tx.put_share(&StoredShare { device: device.id, share: share.clone(), stored_ms })?;
+    let receipt =
+        EscrowReceipt { device: *device.id.0.as_bytes(), share: *share.share.as_bytes(), stored_ms };
+    Ok(Some(Envelope::sign(Domain::Escrow, receipt.to_bytes(), &[&keys.command]).to_bytes()))
+}

@@ -1,0 +1,25 @@
+//! `POST /v1/enrol`: a new device asks to be let in.
+
+use super::{Shared, body, work};
+use crate::enrolment;
+use crate::refusal::Refusal;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
+use roundsman_protocol::api::{EnrolAnswer, EnrolRequest};
+
+pub(super) async fn post(
+    State(api): State<Shared>,
+    headers: HeaderMap,
+    content: Result<Bytes, BytesRejection>,
+) -> Result<Json<EnrolAnswer>, Refusal> {
+    let request: EnrolRequest = body(content)?;
+    work(move || {
+        let key = api.proofs.check(&api.app, &headers, "/v1/enrol", None)?;
+        enrolment::enrol(&api.app, key, &request)
+    })
+    .await
+    .map(Json)
+}

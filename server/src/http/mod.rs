@@ -1,0 +1,105 @@
+//! The device's side of the server over HTTP: one file for each group of endpoints.
+
+mod checkin;
+mod enrol;
+mod health;
+mod problem;
+mod proof;
+mod root;
+mod sync;
+mod token;
+
+use crate::app::App;
+use crate::random::NoEntropy;
+use crate::refusal::Refusal;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use proof::Proofs;
+use roundsman_protocol::ErrorCode;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// The most bytes of a JSON body.
+const MAX_JSON: usize = 1024 * 1024;
+
+/// The most bytes of a compressed sync request.
+const MAX_SYNC: usize = 8 * 1024 * 1024;
+
+/// How many requests of devices may be worked on at a time; more are told to wait.
+const MAX_REQUESTS: usize = 512;
+
+/// How long a request's body may take to arrive and be worked on. The answer's body is not counted.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// What the endpoints share.
+pub(crate) struct Api {
+    app: Arc<App>,
+    proofs: Proofs,
+    slots: Semaphore,
+}
+
+type Shared = Arc<Api>;
+
+/// The routes under `/v1`, and the probes.
+pub(crate) fn router(app: Arc<App>) -> Result<Router, NoEntropy> {
+    let api = Arc::new(Api { app, proofs: Proofs::new()?, slots: Semaphore::new(MAX_REQUESTS) });
+    let v1 = Router::new()
+        .route("/v1/root", get(root::get))
+        .route("/v1/enrol", post(enrol::post))
+        .route("/v1/token", post(token::post))
+        .route("/v1/device/checkin", post(checkin::post))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .route("/v1/sync", post(sync::post).layer(DefaultBodyLimit::max(MAX_SYNC)))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), guard))
+        .with_state(Arc::clone(&api));
+    let probes = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .with_state(api);
+    Ok(v1.merge(probes))
+}
+
+/// Turns too many requests away, ends those that take too long, and gives every answer the nonce for the next
+/// proof.
+async fn guard(State(api): State<Shared>, request: Request, next: Next) -> Response {
+    let mut response = match api.slots.try_acquire() {
+        Ok(_slot) => match tokio::time::timeout(REQUEST, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => problem::response(ErrorCode::Busy.into()),
+        },
+        Err(_) => problem::response(ErrorCode::Busy.into()),
+    };
+    if let Ok(nonce) = HeaderValue::try_from(api.proofs.nonce(api.app.now())) {
+        response.headers_mut().insert("dpop-nonce", nonce);
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.into_response()
+}
+
+/// Does blocking work off the executor.
+async fn work<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(job).await.map_err(|_| Refusal::Worker)?
+}
+
+/// A body's bytes.
+fn bytes(content: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
+    content.map_err(|rejection| {
+        let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        if too_large { ErrorCode::TooLarge } else { ErrorCode::Malformed }.into()
+    })
+}
+
+/// A body of JSON.
+fn body<T: DeserializeOwned>(content: Result<Bytes, BytesRejection>) -> Result<T, Refusal> {
+    serde_json::from_slice(&bytes(content)?).map_err(|_| ErrorCode::Malformed.into())
+}

@@ -1,0 +1,288 @@
+//! The running server, and how it comes up.
+
+use crate::admin::{self, SecondFactor};
+use crate::app::App;
+use crate::keys::{KeysError, OrgKeys};
+use crate::password::Gate;
+use crate::random::{self, NoEntropy};
+use crate::storage::sqlite::{DatabaseKey, Sqlite};
+use crate::storage::{Storage, StorageError};
+use crate::tls::{self, Identity, TlsError, TlsListener};
+use crate::{Admin, AdminError, Config, NewAdmin, Secret, console, http};
+use chrono::Utc;
+use roundsman_protocol::ticket::SpkiPin;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+/// How long running requests get to end when the server stops.
+const STOP: Duration = Duration::from_secs(5);
+
+/// The environment variable that holds the database's key in hex, instead of the file `server.key`.
+const KEY_VARIABLE: &str = "ROUNDSMAN_DB_KEY";
+
+/// A server that listens until it is stopped.
+pub struct Server {
+    app: Arc<App>,
+    first_admin: Option<FirstAdmin>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+/// What the person who starts a server for the first time must write down. It can't be shown again.
+pub struct FirstAdmin {
+    /// The email to sign in with.
+    pub email: String,
+    /// The password that was made up, if none was given; it is also the approval password for a wipe.
+    pub password: Option<Secret>,
+    /// The second factor for an authenticator app: an `otpauth://` address.
+    pub totp_url: String,
+    /// The second factor's secret in base32, to type in.
+    pub totp_secret: String,
+}
+
+/// Why a server did not start. What was on disk is still there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data folder can't be made, read or written.
+    #[error("the data folder can't be used")]
+    Folder(#[source] io::Error),
+    /// There is a database, but no key for it.
+    #[error("the database has no key: put server.key back, or set ROUNDSMAN_DB_KEY")]
+    KeyMissing,
+    /// The database's key is not 64 hex digits.
+    #[error("the database's key must be 64 hex digits")]
+    KeyMalformed,
+    /// The public address is not `https://host` or `https://host:port`.
+    #[error("the public address must be https://host:port, without a path")]
+    PublicUrl,
+    /// Nothing was set up in this folder yet.
+    #[error("no server was started with this data folder yet; run serve first")]
+    NotSetUp,
+    /// The address can't be listened on.
+    #[error("the address can't be listened on")]
+    Listen(#[source] io::Error),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The organisation's keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The first administrator could not be made.
+    #[error(transparent)]
+    FirstAdmin(#[from] AdminError),
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// No random numbers.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+}
+
+impl Server {
+    /// Starts a server: opens the database, keys and certificate in its folder, or makes them at the first start,
+    /// and listens.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let listener = TcpListener::bind(config.listen).await.map_err(StartError::Listen)?;
+        let port = listener.local_addr().map_err(StartError::Listen)?.port();
+        let set_up = tokio::task::spawn_blocking(move || set_up(config, port));
+        let (app, identity, first_admin) =
+            set_up.await.map_err(|error| StartError::Folder(io::Error::other(error)))??;
+        let app = Arc::new(app);
+        let routes = http::router(Arc::clone(&app))?.merge(console::router(Admin::new(Arc::clone(&app))));
+        let listener =
+            TlsListener::new(listener, tls::server_config(&identity)?).map_err(StartError::Listen)?;
+        let (stop, mut stopped) = watch::channel(false);
+        let serving = tokio::spawn(async move {
+            axum::serve(listener, routes)
+                .with_graceful_shutdown(async move {
+                    // An error means the server was dropped, which is a reason to stop as well.
+                    let _dropped = stopped.changed().await;
+                })
+                .await
+        });
+        Ok(Self { app, first_admin, stop, serving })
+    }
+
+    /// The public address, `https://host:port`.
+    pub fn url(&self) -> &str {
+        &self.app.public_url
+    }
+
+    /// The pin of the certificate's key.
+    pub fn pin(&self) -> SpkiPin {
+        self.app.pins.first().copied().unwrap_or(SpkiPin([0; 32]))
+    }
+
+    /// What an administrator can do.
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.app))
+    }
+
+    /// The first administrator's credentials, at the first start only.
+    pub fn first_admin(&self) -> Option<&FirstAdmin> {
+        self.first_admin.as_ref()
+    }
+
+    /// Stops listening and lets running requests end, for five seconds at most.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(STOP, &mut self.serving).await.is_err() {
+            self.serving.abort();
+        }
+    }
+}
+
+impl Admin {
+    /// Opens the data folder of a server, running or not, for the command line.
+    ///
+    /// # Errors
+    /// [`StartError::NotSetUp`] before the first start; otherwise see [`StartError`].
+    pub fn open(data_dir: &Path) -> Result<Self, StartError> {
+        if !data_dir.join(DATABASE).exists() {
+            return Err(StartError::NotSetUp);
+        }
+        let storage = open_storage(data_dir)?;
+        let tx = storage.read()?;
+        let keys = OrgKeys::load(tx.as_ref())?.ok_or(StartError::NotSetUp)?;
+        let url = tx.setting("public_url")?.ok_or(StartError::NotSetUp)?;
+        let public_url = String::from_utf8_lossy(&url).into_owned();
+        let pins = tx.setting("pins")?.ok_or(StartError::NotSetUp)?;
+        let pins = pins.as_chunks::<32>().0.iter().map(|pin| SpkiPin(*pin)).collect();
+        drop(tx);
+        Ok(Self::new(Arc::new(app(storage, keys, public_url, pins))))
+    }
+}
+
+const DATABASE: &str = "roundsman.db";
+
+fn app(storage: Sqlite, keys: OrgKeys, public_url: String, pins: Vec<SpkiPin>) -> App {
+    App { storage: Box::new(storage), keys, public_url, pins, gate: Gate::new(), clock: Box::new(Utc::now) }
+}
+
+fn set_up(config: Config, port: u16) -> Result<(App, Identity, Option<FirstAdmin>), StartError> {
+    let dir = &config.data_dir;
+    make_folder(dir).map_err(StartError::Folder)?;
+    let public_url = match config.public_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("https://localhost:{port}"),
+    };
+    let host = host(&public_url).ok_or(StartError::PublicUrl)?.to_owned();
+    let identity = Identity::load_or_make(dir, &host)?;
+    let storage = open_storage(dir)?;
+    let mut tx = storage.write()?;
+    let first_admin = match OrgKeys::load(tx.as_ref())? {
+        Some(_) => None,
+        None => Some(found(tx.as_mut(), &config.org_name, config.first_admin)?),
+    };
+    let keys = OrgKeys::load(tx.as_ref())?.ok_or(KeysError::Damaged)?;
+    let spare = match tx.setting("spare_pin")? {
+        Some(pin) => SpkiPin(pin.as_slice().try_into().map_err(|_| KeysError::Damaged)?),
+        None => tls::make_spare(dir)?,
+    };
+    tx.set_setting("spare_pin", &spare.0)?;
+    tx.set_setting("public_url", public_url.as_bytes())?;
+    tx.set_setting("pins", &[identity.pin.0, spare.0].concat())?;
+    tx.commit()?;
+    Ok((app(storage, keys, public_url, vec![identity.pin, spare]), identity, first_admin))
+}
+
+/// Founds the organisation: its keys and its first administrator.
+fn found(
+    tx: &mut dyn crate::storage::WriteTx,
+    org_name: &str,
+    first: Option<NewAdmin>,
+) -> Result<FirstAdmin, StartError> {
+    let (new, made_up) = match first {
+        Some(new) => (new, None),
+        None => {
+            let password = Secret::new(random::password()?);
+            let shown = password.duplicate();
+            let (email, name) = ("admin@localhost".to_owned(), "Administrator".to_owned());
+            (NewAdmin { email, name, password }, Some(shown))
+        }
+    };
+    let now = Utc::now();
+    OrgKeys::create(tx, org_name, &new.password, now)?;
+    let SecondFactor { url, secret } = admin::add_first_admin(tx, org_name, &new, now)?;
+    Ok(FirstAdmin { email: new.email, password: made_up, totp_url: url, totp_secret: secret })
+}
+
+fn open_storage(dir: &Path) -> Result<Sqlite, StartError> {
+    let database = dir.join(DATABASE);
+    let key = database_key(dir, database.exists())?;
+    Ok(Sqlite::open(&database, key)?)
+}
+
+fn database_key(dir: &Path, needed: bool) -> Result<DatabaseKey, StartError> {
+    let file = dir.join("server.key");
+    let text = match std::env::var(KEY_VARIABLE) {
+        Ok(text) => Zeroizing::new(text),
+        Err(_) => match std::fs::read_to_string(&file) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !needed => {
+                let key = Zeroizing::new(random::bytes::<32>()?);
+                let hex: Zeroizing<String> =
+                    Zeroizing::new(key.iter().map(|byte| format!("{byte:02x}")).collect());
+                tls::write_private(&file, hex.as_bytes()).map_err(StartError::Folder)?;
+                return Ok(DatabaseKey(key));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StartError::KeyMissing),
+            Err(error) => return Err(StartError::Folder(error)),
+        },
+    };
+    let text = text.trim();
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(StartError::KeyMalformed);
+    }
+    let mut key = Zeroizing::new([0; 32]);
+    for (at, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| StartError::KeyMalformed)?;
+    }
+    Ok(DatabaseKey(key))
+}
+
+fn make_folder(dir: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+/// The host of `https://host:port`.
+fn host(url: &str) -> Option<&str> {
+    let authority = url.strip_prefix("https://")?;
+    if authority.is_empty() || authority.contains(['/', '?', '#', '@', ' ']) {
+        return None;
+    }
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next()?,
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    (!host.is_empty()).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host;
+
+    #[test]
+    fn the_public_address_is_a_host_without_a_path() {
+        assert_eq!(host("https://crm.example:8443"), Some("crm.example"));
+        assert_eq!(host("https://crm.example"), Some("crm.example"));
+        assert_eq!(host("https://[::1]:8443"), Some("::1"));
+        for wrong in ["http://crm.example", "https://", "https://a/b", "https://u@h", "https://:1"] {
+            assert_eq!(host(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Where the server keeps everything: a trait, and its embedded implementation on SQLite with SQLCipher.
+//!
+//! The rules of the system stand above these traits and know no SQL. Everything here blocks; async code calls
+//! it inside `spawn_blocking`. A transaction that is dropped without [`WriteTx::commit`] has had no effect.
+
+mod fleet;
+mod people;
+mod records;
+pub(crate) mod sqlite;
+
+pub use fleet::{
+    CommandState, FleetRead, FleetWrite, RefreshToken, StoredCommand, StoredDevice, StoredForm,
+    StoredMutation, StoredReceipt, StoredShare, StoredTicket,
+};
+pub use people::{AdminAct, PeopleRead, PeopleWrite, StoredSession, StoredUser};
+pub use records::{LogEntry, LogRow, RecordsRead, RecordsWrite, StoredConflict, StoredRecord};
+
+use std::error::Error;
+
+/// Why the storage did not do what it was asked. The transaction has had no effect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The database failed; the source says how.
+    #[error("the database failed")]
+    Database(#[source] Box<dyn Error + Send + Sync>),
+    /// A stored value can't be read back.
+    #[error("the database holds a {0} that can't be read")]
+    Damaged(&'static str),
+    /// The database does not open with this key.
+    #[error("the database does not open with this key; put the right server.key back")]
+    WrongKey,
+    /// This build has no encryption in its SQLite.
+    #[error("this build's database has no encryption; it will not be used")]
+    NotEncrypted,
+    /// The database was written by a later version.
+    #[error("the database was written by a later version of the server; use that one")]
+    Newer,
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+/// What the storage's calls return.
+pub type Result<T> = std::result::Result<T, StorageError>;
+
+/// The storage of one organisation.
+pub trait Storage: Send + Sync {
+    /// Begins to read. What is read is of one moment.
+    fn read(&self) -> Result<Box<dyn ReadTx + '_>>;
+
+    /// Begins to write. There is one writer at a time; others wait.
+    fn write(&self) -> Result<Box<dyn WriteTx + '_>>;
+}
+
+/// A view of one moment.
+pub trait ReadTx: RecordsRead + PeopleRead + FleetRead {}
+
+/// A change that happens whole or not at all.
+pub trait WriteTx: ReadTx + RecordsWrite + PeopleWrite + FleetWrite {
+    /// Makes the change durable.
+    fn commit(self: Box<Self>) -> Result<()>;
+}

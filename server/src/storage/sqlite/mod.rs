@@ -1,0 +1,223 @@
+//! The storage on SQLite with SQLCipher: one file, one writer, several readers.
+
+mod fleet;
+mod people;
+mod records;
+
+use super::{ReadTx, Result, Storage, StorageError, WriteTx};
+use rusqlite::{Connection, OpenFlags};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+
+/// How long to wait for another process, the command line on the same machine, that is writing.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// How many idle readers are kept.
+const READERS: usize = 8;
+
+/// The key of the database: 32 bytes.
+pub(crate) struct DatabaseKey(pub(crate) Zeroizing<[u8; 32]>);
+
+/// The database file.
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    key: DatabaseKey,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Sqlite {
+    /// Opens the database, makes it if it is missing, and brings it to this version.
+    pub(crate) fn open(path: &Path, key: DatabaseKey) -> Result<Self> {
+        let mut writer = connect(path, &key)?;
+        migrate(&mut writer)?;
+        Ok(Self { path: path.to_owned(), key, writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+}
+
+fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    let hex: Zeroizing<String> = Zeroizing::new(key.0.iter().map(|byte| format!("{byte:02x}")).collect());
+    let pragma = Zeroizing::new(format!("PRAGMA key = \"x'{}'\";", hex.as_str()));
+    conn.execute_batch(&pragma)?;
+    // Without SQLCipher the pragma above is silently ignored.
+    let cipher: std::result::Result<String, _> =
+        conn.query_row("PRAGMA cipher_version", [], |row| row.get(0));
+    if cipher.is_ok_and(|version| version.is_empty()) {
+        return Err(StorageError::NotEncrypted);
+    }
+    conn.busy_timeout(BUSY)?;
+    match conn.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0)) {
+        Ok(_) => {}
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return Err(StorageError::WrongKey);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+         PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;",
+    )?;
+    conn.set_prepared_statement_cache_capacity(128);
+    Ok(conn)
+}
+
+fn migrate(conn: &mut Connection) -> Result<()> {
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let done = usize::try_from(version).map_err(|_| StorageError::Damaged("version"))?;
+    if done > MIGRATIONS.len() {
+        return Err(StorageError::Newer);
+    }
+    for step in &MIGRATIONS[done..] {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    tx.commit()?;
+    Ok(())
+}
+
+impl Storage for Sqlite {
+    fn read(&self) -> Result<Box<dyn ReadTx + '_>> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => connect(&self.path, &self.key)?,
+        };
+        conn.execute_batch("BEGIN DEFERRED")?;
+        Ok(Box::new(Tx { conn: Lease::Reader(&self.readers, Some(conn)), open: true }))
+    }
+
+    fn write(&self) -> Result<Box<dyn WriteTx + '_>> {
+        let conn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Box::new(Tx { conn: Lease::Writer(conn), open: true }))
+    }
+}
+
+/// A connection on loan.
+enum Lease<'a> {
+    Writer(MutexGuard<'a, Connection>),
+    // Empty only while it is dropped.
+    Reader(&'a Mutex<Vec<Connection>>, Option<Connection>),
+}
+
+/// A transaction; rolled back when dropped, unless it was committed.
+struct Tx<'a> {
+    conn: Lease<'a>,
+    open: bool,
+}
+
+impl Tx<'_> {
+    fn conn(&self) -> Result<&Connection> {
+        match &self.conn {
+            Lease::Writer(conn) => Ok(conn.deref()),
+            Lease::Reader(_, conn) => conn.as_ref().ok_or(StorageError::Damaged("transaction")),
+        }
+    }
+
+    /// Runs a statement that changes rows, and says how many.
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize> {
+        Ok(self.conn()?.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// Reads at most one row.
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut statement = self.conn()?.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(read).transpose()
+    }
+
+    /// Reads every row.
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        mut read: impl FnMut(&rusqlite::Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.conn()?.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read(row)?);
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        if self.open
+            && let Ok(conn) = self.conn()
+            && let Err(error) = conn.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction was not rolled back");
+        }
+        if let Lease::Reader(pool, conn) = &mut self.conn
+            && let Some(conn) = conn.take()
+        {
+            let mut idle = pool.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < READERS && conn.is_autocommit() {
+                idle.push(conn);
+            }
+        }
+    }
+}
+
+impl ReadTx for Tx<'_> {}
+
+impl WriteTx for Tx<'_> {
+    fn commit(mut self: Box<Self>) -> Result<()> {
+        self.conn()?.execute_batch("COMMIT")?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+/// An id's bytes, for a parameter.
+fn blob(id: &Uuid) -> &[u8] {
+    id.as_bytes()
+}
+
+/// Fixed-size bytes of a column.
+fn bytes<const N: usize>(row: &rusqlite::Row<'_>, column: &str) -> Result<[u8; N]> {
+    let bytes: Vec<u8> = row.get(column)?;
+    bytes.try_into().map_err(|_| StorageError::Damaged("key or hash"))
+}
+
+/// Fixed-size bytes of a column that may be empty.
+fn maybe_bytes<const N: usize>(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<[u8; N]>> {
+    let bytes: Option<Vec<u8>> = row.get(column)?;
+    bytes.map(|bytes| bytes.try_into().map_err(|_| StorageError::Damaged("key or hash"))).transpose()
+}
+
+fn id(row: &rusqlite::Row<'_>, column: &str) -> Result<Uuid> {
+    bytes(row, column).map(Uuid::from_bytes)
+}
+
+fn number(row: &rusqlite::Row<'_>, column: &str) -> Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| StorageError::Damaged("number"))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|_| StorageError::Damaged("value"))
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: &str) -> Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|_| StorageError::Damaged("value"))
+}

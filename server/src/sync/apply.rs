@@ -1,0 +1,175 @@
+//! Applying a device's mutations.
+
+use crate::app::buckets;
+use crate::records::{self, load};
+use crate::refusal::Refusal;
+use crate::storage::{StorageError, StoredMutation, StoredUser, WriteTx};
+use chrono::{DateTime, TimeDelta, Utc};
+use roundsman_model::customer::Customer;
+use roundsman_model::merge::Edit;
+use roundsman_model::visit::Visit;
+use roundsman_model::{
+    Bucket, DeviceId, DeviceSeq, Entity, EntityDef, Fields, Role, RuleError, Stamp, Value,
+};
+use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome};
+use roundsman_protocol::{ErrorCode, Problem};
+
+/// How many outcomes are kept for repeats.
+const KEPT_RESULTS: u64 = 2_000;
+
+/// How far ahead of the server's clock an edit's stamp may lie, so that a wrong clock doesn't win for ever.
+const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
+
+/// Applies mutations in order, each once. A refused one steps aside; the others go on.
+pub(super) fn all(
+    tx: &mut dyn WriteTx,
+    device: DeviceId,
+    user: &StoredUser,
+    mutations: &[Mutation],
+    now: DateTime<Utc>,
+) -> Result<Vec<MutationResult>, Refusal> {
+    let mut stored = tx.device(device)?.ok_or(ErrorCode::DeviceUnknown)?;
+    let mine = Author { device, user, buckets: buckets(user.id, &user.territories), now };
+    let mut results = Vec::with_capacity(mutations.len());
+    for mutation in mutations {
+        let expected = stored.applied.next();
+        let outcome = if mutation.seq < expected {
+            let repeat = tx.mutation(device, mutation.seq)?.filter(|known| known.id == mutation.id);
+            // Another mutation with a number that was used: the phone was set back to an older state.
+            repeat.ok_or_else(|| gap(expected))?.outcome
+        } else if mutation.seq > expected {
+            return Err(gap(expected));
+        } else {
+            let outcome = match mine.apply(tx, mutation) {
+                Ok(outcome) => outcome,
+                Err(Failure::Rule(reason)) => Outcome::Rejected { reason },
+                Err(Failure::Storage(error)) => return Err(error.into()),
+            };
+            let kept = StoredMutation { seq: mutation.seq, id: mutation.id, outcome };
+            let forget = DeviceSeq(mutation.seq.0.saturating_sub(KEPT_RESULTS));
+            tx.add_mutation(device, &kept, forget)?;
+            stored.applied = expected;
+            kept.outcome
+        };
+        results.push(MutationResult { seq: mutation.seq, outcome });
+    }
+    tx.put_device(&stored)?;
+    Ok(results)
+}
+
+fn gap(expected: DeviceSeq) -> Refusal {
+    Problem { expected: Some(expected), ..ErrorCode::SeqGap.into() }.into()
+}
+
+enum Failure {
+    Rule(RuleError),
+    Storage(StorageError),
+}
+
+impl From<RuleError> for Failure {
+    fn from(error: RuleError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// Whose mutations are applied.
+struct Author<'a> {
+    device: DeviceId,
+    user: &'a StoredUser,
+    buckets: Vec<Bucket>,
+    now: DateTime<Utc>,
+}
+
+impl Author<'_> {
+    /// Everything is judged before the first row is written, so a refusal leaves nothing behind.
+    fn apply(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> Result<Outcome, Failure> {
+        let def = roundsman_model::entity(&mutation.entity).ok_or(RuleError::UnknownEntity)?;
+        let before = load(tx, def, mutation.record)?;
+        if before.as_ref().is_some_and(|record| !self.buckets.contains(&record.bucket)) {
+            return Err(RuleError::NoSuchRecord.into());
+        }
+        if mutation.change == Change::Delete {
+            let record = before.ok_or(RuleError::NoSuchRecord)?;
+            self.may_delete(def, &record.fields)?;
+            let rev = records::remove(tx, record)?;
+            return Ok(Outcome::Applied { rev, conflicts: vec![] });
+        }
+        if before.is_none() && (mutation.base.0 > 0 || tx.record(def.name, mutation.record)?.is_some()) {
+            return Err(RuleError::NoSuchRecord.into());
+        }
+        let mut fields = def.admit(mutation.fields.clone())?;
+        let old = before.as_ref().map(|record| &record.fields);
+        if def.name == Visit::DEF.name {
+            self.settle_visit(tx, old, &mut fields)?;
+        }
+        let edit = Edit {
+            fields: &fields,
+            base: mutation.base,
+            stamp: self.plausible(mutation.stamp),
+            device: Some(self.device),
+        };
+        let change = records::change(def, before.as_ref(), mutation.record, edit)?;
+        if !self.buckets.contains(&change.record.bucket) {
+            return Err(RuleError::NotAllowed.into());
+        }
+        if def.name == Customer::DEF.name {
+            code_is_free(tx, &change.record.fields, mutation)?;
+        }
+        records::store(tx, def, before.as_ref(), &change, Some((self.device, self.now.timestamp_millis())))?;
+        Ok(Outcome::Applied { rev: change.record.rev, conflicts: change.conflicts })
+    }
+
+    fn may_delete(&self, def: &EntityDef, fields: &Fields) -> Result<(), RuleError> {
+        let own_visit = def.name == Visit::DEF.name && self.is_own(fields);
+        if self.user.role == Role::Admin || own_visit { Ok(()) } else { Err(RuleError::NotAllowed) }
+    }
+
+    fn is_own(&self, visit: &Fields) -> bool {
+        visit.get("rep").and_then(Value::as_id) == Some(self.user.id.0)
+    }
+
+    /// A rep writes own visits only. The territory is the server's to set: the customer's at the time the visit is
+    /// made, for good.
+    fn settle_visit(
+        &self,
+        tx: &dyn WriteTx,
+        old: Option<&Fields>,
+        fields: &mut Fields,
+    ) -> Result<(), Failure> {
+        fields.remove("territory");
+        if !self.is_own(old.unwrap_or(fields)) {
+            return Err(RuleError::NotAllowed.into());
+        }
+        if old.is_none() {
+            let id = fields
+                .get("customer")
+                .and_then(Value::as_id)
+                .ok_or_else(|| RuleError::Required { field: "customer".to_owned() })?;
+            let customer = load(tx, Customer::DEF, id)?
+                .filter(|customer| self.buckets.contains(&customer.bucket))
+                .ok_or(RuleError::NoSuchRecord)?;
+            let territory = customer.fields.get("territory").cloned().ok_or(RuleError::NoSuchRecord)?;
+            fields.insert("territory".to_owned(), territory);
+        }
+        Ok(())
+    }
+
+    fn plausible(&self, stamp: Stamp) -> Stamp {
+        let latest = (self.now + MAX_AHEAD).timestamp_millis().max(0) as u64;
+        if stamp.millis() > latest { Stamp(latest << 16) } else { stamp }
+    }
+}
+
+fn code_is_free(tx: &dyn WriteTx, fields: &Fields, mutation: &Mutation) -> Result<(), Failure> {
+    let code = fields.get("code").and_then(Value::as_text).unwrap_or_default();
+    match tx.customer_by_code(code)? {
+        Some(other) if other.id != mutation.record => Err(RuleError::NotAllowed.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,107 @@
+//! `POST /v1/sync`: takes a device's changes in, exactly once, and gives it what changed elsewhere.
+
+mod apply;
+mod pull;
+
+use crate::admin::DeviceStatus;
+use crate::app::{App, buckets};
+use crate::refusal::Refusal;
+use crate::{devices, tokens};
+use chrono::{DateTime, Utc};
+use pull::Feed;
+use roundsman_model::{Bucket, Seq};
+use roundsman_protocol::ErrorCode;
+use roundsman_protocol::api::CheckinAnswer;
+use roundsman_protocol::keys::DeviceKey;
+use roundsman_protocol::sync::{Frame, Head, Mutation, MutationResult};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What a request leads to: frames that are ready, and the pages still to be read.
+pub(crate) struct Answer {
+    ready: VecDeque<Frame>,
+    feed: Option<Feed>,
+    server_time: DateTime<Utc>,
+    ended: bool,
+}
+
+/// Does a request's work: check-in, mutations, and where its pages begin.
+///
+/// The check-in is committed first and by itself: a command reaches the device even if its changes are refused.
+pub(crate) fn run(
+    app: &Arc<App>,
+    key: &DeviceKey,
+    access: &str,
+    head: &Head,
+    mutations: &[Mutation],
+) -> Result<Answer, Refusal> {
+    let now = app.now();
+    let mut tx = app.storage.write()?;
+    let mut device = tokens::authorise(tx.as_ref(), key, access, now.timestamp_millis())?;
+    let user = tx.user(device.user)?.ok_or(ErrorCode::TokenInvalid)?;
+    let report = devices::check_in(tx.as_mut(), &app.keys, &mut device, &head.device, now)?;
+    tx.commit()?;
+
+    // Work that was done before a lock or a wipe arrives is the rep's, and is taken.
+    let takes_changes =
+        matches!(device.status, DeviceStatus::Active | DeviceStatus::LockPending | DeviceStatus::WipePending);
+    let results = if takes_changes && !mutations.is_empty() {
+        let mut tx = app.storage.write()?;
+        let results = apply::all(tx.as_mut(), device.id, &user, mutations, now)?;
+        tx.commit()?;
+        results
+    } else {
+        vec![]
+    };
+    let mine = buckets(user.id, &user.territories);
+    let feed = if device.status == DeviceStatus::Active {
+        Some(Feed::begin(Arc::clone(app), &mine, &head.cursors)?)
+    } else {
+        None
+    };
+    Ok(Answer::new(report, results, mine, feed, now))
+}
+
+impl Answer {
+    fn new(
+        report: CheckinAnswer,
+        results: Vec<MutationResult>,
+        mine: Vec<Bucket>,
+        feed: Option<Feed>,
+        server_time: DateTime<Utc>,
+    ) -> Self {
+        let mut ready: VecDeque<Frame> = [Frame::Device(report)].into();
+        ready.extend(results.into_iter().map(Frame::Result));
+        if feed.is_some() {
+            ready.push_back(Frame::Buckets(mine));
+        }
+        Self { ready, feed, server_time, ended: false }
+    }
+
+    /// The next frame; `None` after [`Frame::End`].
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, Refusal> {
+        if let Some(frame) = self.ready.pop_front() {
+            return Ok(Some(frame));
+        }
+        if let Some(feed) = &mut self.feed
+            && let Some(page) = feed.next()?
+        {
+            return Ok(Some(Frame::Page(page)));
+        }
+        if self.ended {
+            return Ok(None);
+        }
+        self.ended = true;
+        Ok(Some(Frame::End { server_time: self.server_time }))
+    }
+
+    /// Whether frames are ready without reading pages.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+}
+
+/// How far a client has read a bucket.
+fn cursor(cursors: &std::collections::BTreeMap<Bucket, Seq>, bucket: &Bucket) -> Seq {
+    cursors.get(bucket).copied().unwrap_or_default()
+}

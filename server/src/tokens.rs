@@ -1,0 +1,150 @@
+//! Access and refresh tokens of devices (RFC 6749, bound to the device's key as in RFC 9449).
+//!
+//! A refresh token is good once. Its successor is derived from it and the request's id, so that a repeat of the
+//! same request, whose answer was lost, gets the same successor although only hashes are stored. A token that is
+//! used again in any other way was copied: every token of the device is revoked and the device is locked.
+
+use crate::app::App;
+use crate::devices::commands::{self, Order};
+use crate::devices::status::{Event, step};
+use crate::keys::OrgKeys;
+use crate::random::{self, NoEntropy};
+use crate::refusal::Refusal;
+use crate::storage::{RefreshToken, StoredDevice, WriteTx};
+use crate::{Admin, admin::DeviceStatus};
+use chrono::{DateTime, TimeDelta, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use roundsman_model::DeviceId;
+use roundsman_protocol::api::{TokenRequest, Tokens};
+use roundsman_protocol::command::Kind;
+use roundsman_protocol::keys::DeviceKey;
+use roundsman_protocol::{ErrorCode, b64, sha256};
+use sha2::Sha256;
+
+/// How long an access token holds.
+const ACCESS_SECONDS: u32 = 600;
+
+/// How long a refresh token may lie unused.
+const IDLE_DAYS: i64 = 30;
+
+/// How long a refresh token may be renewed.
+const FAMILY_DAYS: i64 = 90;
+
+/// How long a repeat counts as the same request.
+const REPEAT_MS: i64 = 60_000;
+
+/// The first tokens of a device.
+pub(crate) fn begin(tx: &mut dyn WriteTx, device: DeviceId, now: DateTime<Utc>) -> Result<Tokens, Refusal> {
+    let refresh = random::token()?;
+    let family_expires_ms = (now + TimeDelta::days(FAMILY_DAYS)).timestamp_millis();
+    tx.put_refresh_token(&fresh(&refresh, device, family_expires_ms, now), now.timestamp_millis())?;
+    with_access(tx, device, refresh, now)
+}
+
+/// Exchanges a refresh token for its successor.
+pub(crate) fn refresh(app: &App, key: &DeviceKey, request: &TokenRequest) -> Result<Tokens, Refusal> {
+    let now = app.now();
+    let now_ms = now.timestamp_millis();
+    let mut tx = app.storage.write()?;
+    let mut device = tx.device_by_key(key.thumbprint())?.ok_or(ErrorCode::DeviceUnknown)?;
+    let hash = sha256(&[request.refresh.as_bytes()]);
+    let mut token =
+        tx.refresh_token(&hash)?.filter(|token| token.device == device.id).ok_or(ErrorCode::TokenInvalid)?;
+    if let Some(spent_ms) = token.spent_ms {
+        let unused = match &token.successor {
+            Some(successor) => tx.refresh_token(successor)?.is_some_and(|next| next.spent_ms.is_none()),
+            None => false,
+        };
+        if token.request == Some(request.request) && now_ms - spent_ms <= REPEAT_MS && unused {
+            let tokens = with_access(tx.as_mut(), device.id, successor(&app.keys, request)?, now)?;
+            tx.commit()?;
+            return Ok(tokens);
+        }
+        lock_for_reuse(tx.as_mut(), &app.keys, &mut device, now)?;
+        tx.commit()?;
+        return Err(ErrorCode::TokenInvalid.into());
+    }
+    if token.expires_ms < now_ms || token.family_expires_ms < now_ms {
+        return Err(ErrorCode::TokenInvalid.into());
+    }
+    let next = successor(&app.keys, request)?;
+    token.spent_ms = Some(now_ms);
+    token.request = Some(request.request);
+    token.successor = Some(sha256(&[next.as_bytes()]));
+    tx.put_refresh_token(&token, now_ms)?;
+    tx.put_refresh_token(&fresh(&next, device.id, token.family_expires_ms, now), now_ms)?;
+    let tokens = with_access(tx.as_mut(), device.id, next, now)?;
+    tx.commit()?;
+    Ok(tokens)
+}
+
+/// The device that a request's access token was given to, if the proof was made with that device's key.
+pub(crate) fn authorise(
+    tx: &dyn WriteTx,
+    key: &DeviceKey,
+    access: &str,
+    now_ms: i64,
+) -> Result<StoredDevice, Refusal> {
+    let device = tx.device_by_key(key.thumbprint())?.ok_or(ErrorCode::TokenInvalid)?;
+    match tx.access_token(&sha256(&[access.as_bytes()]))? {
+        Some((owner, _)) if owner != device.id => Err(ErrorCode::TokenInvalid.into()),
+        Some((_, expires_ms)) if expires_ms < now_ms => Err(ErrorCode::TokenExpired.into()),
+        Some(_) => Ok(device),
+        None => Err(ErrorCode::TokenInvalid.into()),
+    }
+}
+
+fn fresh(token: &str, device: DeviceId, family_expires_ms: i64, now: DateTime<Utc>) -> RefreshToken {
+    RefreshToken {
+        hash: sha256(&[token.as_bytes()]),
+        device,
+        expires_ms: (now + TimeDelta::days(IDLE_DAYS)).timestamp_millis(),
+        family_expires_ms,
+        spent_ms: None,
+        request: None,
+        successor: None,
+    }
+}
+
+fn with_access(
+    tx: &mut dyn WriteTx,
+    device: DeviceId,
+    refresh: String,
+    now: DateTime<Utc>,
+) -> Result<Tokens, Refusal> {
+    let access = random::token()?;
+    let expires = now + TimeDelta::seconds(ACCESS_SECONDS.into());
+    let hash = sha256(&[access.as_bytes()]);
+    tx.add_access_token(&hash, device, expires.timestamp_millis(), now.timestamp_millis())?;
+    Ok(Tokens { access, expires_in_s: ACCESS_SECONDS, refresh })
+}
+
+fn successor(keys: &OrgKeys, request: &TokenRequest) -> Result<String, NoEntropy> {
+    // HMAC takes a key of any length, so this can't fail.
+    let mut mac = Hmac::<Sha256>::new_from_slice(keys.token_secret.as_slice()).map_err(|_| NoEntropy)?;
+    mac.update(request.refresh.as_bytes());
+    mac.update(request.request.as_bytes());
+    Ok(b64::encode(mac.finalize().into_bytes()))
+}
+
+fn lock_for_reuse(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    device: &mut StoredDevice,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    tracing::warn!(device = %device.id, "a spent refresh token was used again: tokens revoked, device locked");
+    tx.revoke_tokens(device.id)?;
+    if device.status == DeviceStatus::Active {
+        let order = Order {
+            kind: Kind::Lock,
+            reason: "a copied sign-in of this device was used",
+            by: Admin::OPERATOR,
+            signer: &keys.command,
+        };
+        commands::issue(tx, keys, device, order, now)?;
+        device.status = step(device.status, Event::LockIssued);
+        tx.put_device(device)?;
+    }
+    Ok(())
+}
