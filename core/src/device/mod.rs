@@ -1,0 +1,213 @@
+//! The device before its server: its identity, what it reports, and the commands it obeys.
+//!
+//! # Promises
+//! - It obeys whether or not the vault is open, and needs no user and no passcode for it.
+//! - A command has its effect once, after its signatures, addressee, number and predecessor were checked.
+//! - What became of a command is a signed receipt, repeated until the server has confirmed it.
+//!
+//! # Not promised
+//! - That a receipt is true: a device whose software was changed can sign anything.
+
+mod challenge;
+mod commands;
+
+use crate::platform::KeyAlias;
+use crate::vault::{Order, Record, Status, Vault, VaultError, VaultState};
+use challenge::Challenge;
+use roundsman_protocol::api::{Checkin, CheckinAnswer, DeviceState};
+use roundsman_protocol::command::Refusal;
+use roundsman_protocol::escrow::EscrowReceipt;
+use roundsman_protocol::keys::DeviceKey;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a talk with the server did to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceEvent {
+    /// It is locked: the local release share is destroyed.
+    Locked,
+    /// It refuses to open. The release share is destroyed as soon as the server has it.
+    SoftLocked,
+    /// The passcode opens it again.
+    Unlocked,
+    /// Its keys are destroyed.
+    Wiped,
+    /// A command was refused and had no effect.
+    Refused(Refusal),
+}
+
+impl DeviceEvent {
+    /// Whether the database was closed by it.
+    pub fn closes(&self) -> bool {
+        matches!(self, Self::Locked | Self::SoftLocked | Self::Wiped)
+    }
+}
+
+/// This device. Reports, answers and orders go through one such object, since it remembers what it asked.
+pub struct Device {
+    vault: Arc<Vault>,
+    talk: Mutex<Talk>,
+}
+
+/// What is remembered between a report and its answer.
+#[derive(Default)]
+struct Talk {
+    /// How many receipts were in the last report.
+    reported: usize,
+    challenge: Option<Challenge>,
+}
+
+impl Device {
+    /// The device that has this vault.
+    pub fn new(vault: Arc<Vault>) -> Self {
+        Self { vault, talk: Mutex::default() }
+    }
+
+    /// The device's public key. It is made if the device is not enrolled and has none; never afterwards.
+    ///
+    /// # Errors
+    /// The keystore refused, or has lost the key.
+    pub fn identity(&self) -> Result<DeviceKey, VaultError> {
+        let _gate = self.vault.gate();
+        if self.vault.state() == VaultState::New {
+            self.vault.seams().keys.create(KeyAlias::Identity)?;
+        }
+        self.vault.identity()
+    }
+
+    /// An ES256 signature (r ‖ s) by the device's key.
+    ///
+    /// # Errors
+    /// The keystore refused, or has lost the key.
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], VaultError> {
+        Ok(self.vault.seams().keys.sign(KeyAlias::Identity, message)?)
+    }
+
+    /// Whether the server should hear of something: receipts, or a release share to keep.
+    ///
+    /// # Errors
+    /// None at present; the result leaves room for a record that has to be read.
+    pub fn has_news(&self) -> Result<bool, VaultError> {
+        let news = |record: &Record| {
+            let wiping = matches!(record.status, Status::Wiping(_));
+            !record.queue.is_empty() || (!wiping && record.escrow.due().is_some())
+        };
+        match self.vault.read(news) {
+            Err(VaultError::NotEnrolled | VaultError::Wiped) => Ok(false),
+            other => other,
+        }
+    }
+
+    /// What to tell the server. `unsent` is the number of changes that were not sent. A locked device adds a
+    /// challenge, which holds for as long as this object lives.
+    ///
+    /// # Errors
+    /// Not enrolled, or wiped and proven; the keystore or the disk failed.
+    pub fn report(&self, unsent: u64) -> Result<Checkin, VaultError> {
+        let (_gate, mut talk) = (self.vault.gate(), self.talk());
+        if let Err(error) = self.vault.resume() {
+            tracing::warn!(%error, "an interrupted change could not be finished yet");
+        }
+        let receipts = self.vault.signed_receipts()?;
+        let (status, last_command, escrow) =
+            self.vault.read(|record| (record.status.clone(), record.last_seq, record.escrow.due()))?;
+        let (state, unsent) = match &status {
+            Status::Ready { .. } => (DeviceState::Active, unsent),
+            Status::Locking(_) | Status::SoftLocked(_) | Status::Locked => (DeviceState::Locked, unsent),
+            Status::Wiping(wipe) => (DeviceState::Wiped, wipe.unsent),
+        };
+        talk.reported = receipts.len();
+        let unlock = match (state, &mut talk.challenge) {
+            (DeviceState::Locked, Some(open)) => Some(open.question()),
+            (DeviceState::Locked, none) => {
+                Some(none.insert(Challenge::open(&*self.vault.seams().entropy)?).question())
+            }
+            (_, open) => {
+                *open = None;
+                None
+            }
+        };
+        let escrow = escrow.filter(|_| state != DeviceState::Wiped);
+        let core = crate::VERSION.to_owned();
+        Ok(Checkin { state, unsent, core, last_command, receipts, escrow, unlock })
+    }
+
+    /// Carries out what the server answered: drops the receipts it has stored, keeps its escrow receipt, obeys its
+    /// commands in order. `close` must close the database; it is called before a lock or a wipe destroys anything.
+    ///
+    /// What happened is returned even if a later command could not be carried out; the server repeats that one.
+    ///
+    /// # Errors
+    /// Not enrolled, or wiped and proven; the disk failed before anything happened.
+    pub fn take(
+        &self,
+        answer: &CheckinAnswer,
+        unsent: u64,
+        close: &dyn Fn(),
+    ) -> Result<Vec<DeviceEvent>, VaultError> {
+        let (_gate, mut talk) = (self.vault.gate(), self.talk());
+        let mut events = Vec::new();
+        match self.work_through(answer, unsent, close, &mut talk, &mut events) {
+            Err(error) if events.is_empty() => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "not all of the server's answer could be carried out");
+                Ok(events)
+            }
+            Ok(()) => Ok(events),
+        }
+    }
+
+    fn work_through(
+        &self,
+        answer: &CheckinAnswer,
+        unsent: u64,
+        close: &dyn Fn(),
+        talk: &mut Talk,
+        events: &mut Vec<DeviceEvent>,
+    ) -> Result<(), VaultError> {
+        self.drop_confirmed(answer.receipts_stored, talk)?;
+        if self.vault.state() == VaultState::Wiped {
+            return Ok(());
+        }
+        if let Some(receipt) = &answer.escrow_receipt {
+            self.keep_escrow_receipt(receipt)?;
+        }
+        if let Status::SoftLocked(cause) = self.vault.read(|record| record.status.clone())?
+            && self.vault.harden(cause)?
+        {
+            events.push(DeviceEvent::Locked);
+        }
+        for envelope in &answer.commands {
+            events.extend(self.obey(envelope, unsent, close, talk)?);
+        }
+        Ok(())
+    }
+
+    /// Forgets the receipts that the server has. No more than were reported: the rest it can't have seen.
+    fn drop_confirmed(&self, stored: u64, talk: &mut Talk) -> Result<(), VaultError> {
+        let confirmed = usize::try_from(stored).unwrap_or(usize::MAX).min(talk.reported);
+        if confirmed > 0 {
+            self.vault.update(|record| record.queue.drain(..confirmed.min(record.queue.len())).count())?;
+            talk.reported = 0;
+        }
+        self.vault.bury()
+    }
+
+    fn keep_escrow_receipt(&self, receipt: &[u8]) -> Result<(), VaultError> {
+        let (profile, share) = self.vault.read(|record| (record.profile.clone(), record.escrow.share))?;
+        match EscrowReceipt::open(receipt, &profile.root()?, profile.device, share) {
+            Ok(_) => self.vault.update(|record| {
+                record.escrow.receipt = Some(receipt.to_vec().into());
+                record.escrow.sealed = None;
+            }),
+            Err(error) => {
+                // The share stays here and is offered again.
+                tracing::warn!(%error, "the server's escrow receipt is not valid");
+                Ok(())
+            }
+        }
+    }
+
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

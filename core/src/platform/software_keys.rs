@@ -1,0 +1,151 @@
+//! Keys in files, where there is no secure hardware: desktops, tests, phones without a keystore.
+
+use super::{Disk, Entropy, KeyAlias, KeyError, PlatformKeys, RealDisk};
+use hmac::{Hmac, KeyInit, Mac};
+use p256::ecdsa::signature::Signer;
+use p256::ecdsa::{Signature, SigningKey};
+use sha2::Sha256;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use zeroize::Zeroizing;
+
+/// Keys as files that only their owner may read. Reported to the server as not in hardware.
+///
+/// The folder must lie outside the vault's: a copy of the vault must not hold the key that helps to open it.
+pub struct SoftwareKeys {
+    dir: PathBuf,
+    entropy: Arc<dyn Entropy>,
+    /// Two threads must not both find that a key is missing.
+    making: Mutex<()>,
+}
+
+impl SoftwareKeys {
+    /// Keys in this folder, which is created with the first key.
+    pub fn new(dir: impl Into<PathBuf>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { dir: dir.into(), entropy, making: Mutex::new(()) }
+    }
+
+    fn path(&self, alias: KeyAlias) -> PathBuf {
+        self.dir.join(file(alias))
+    }
+
+    fn load(&self, alias: KeyAlias) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        let bytes = RealDisk.read(&self.path(alias)).map_err(|_| KeyError::Transient)?;
+        let bytes = Zeroizing::new(bytes.ok_or(KeyError::Gone)?);
+        let key: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| KeyError::NotAvailable)?;
+        Ok(Zeroizing::new(*key))
+    }
+
+    fn signer(&self, alias: KeyAlias) -> Result<SigningKey, KeyError> {
+        SigningKey::from_slice(self.load(alias)?.as_slice()).map_err(|_| KeyError::NotAvailable)
+    }
+
+    fn random(&self, alias: KeyAlias) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        loop {
+            let key = self.entropy.secret::<32>().map_err(|_| KeyError::Transient)?;
+            // About one number in 2^32 is no private key of P-256.
+            if alias != KeyAlias::Identity || SigningKey::from_slice(key.as_slice()).is_ok() {
+                return Ok(key);
+            }
+        }
+    }
+}
+
+fn file(alias: KeyAlias) -> String {
+    format!("{}.key", alias.name())
+}
+
+impl PlatformKeys for SoftwareKeys {
+    fn create(&self, alias: KeyAlias) -> Result<(), KeyError> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.exists(alias)? {
+            return Ok(());
+        }
+        let key = self.random(alias)?;
+        RealDisk
+            .create_dir_all(&self.dir)
+            .and_then(|()| RealDisk.replace(&self.dir, &file(alias), key.as_slice()))
+            .map_err(|_| KeyError::Transient)
+    }
+
+    fn exists(&self, alias: KeyAlias) -> Result<bool, KeyError> {
+        self.path(alias).try_exists().map_err(|_| KeyError::Transient)
+    }
+
+    fn hmac(&self, alias: KeyAlias, data: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.load(alias)?.as_slice())
+            .map_err(|_| KeyError::NotAvailable)?;
+        mac.update(data);
+        Ok(Zeroizing::new(mac.finalize().into_bytes().into()))
+    }
+
+    fn public_key(&self, alias: KeyAlias) -> Result<[u8; 65], KeyError> {
+        let point = self.signer(alias)?.verifying_key().to_sec1_point(false);
+        point.as_bytes().try_into().map_err(|_| KeyError::NotAvailable)
+    }
+
+    fn sign(&self, alias: KeyAlias, message: &[u8]) -> Result<[u8; 64], KeyError> {
+        let signature: Signature =
+            self.signer(alias)?.try_sign(message).map_err(|_| KeyError::NotAvailable)?;
+        Ok(signature.to_bytes().into())
+    }
+
+    fn delete(&self, alias: KeyAlias) -> Result<(), KeyError> {
+        let path = self.path(alias);
+        let deleted = RealDisk
+            .overwrite_sync(&path)
+            .and_then(|()| RealDisk.remove(&path))
+            .and_then(|()| RealDisk.sync_dir(&self.dir));
+        match deleted {
+            // Without the folder there is no key either.
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(KeyError::Transient),
+            _ => Ok(()),
+        }
+    }
+
+    fn hardware(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::OsEntropy;
+    use roundsman_protocol::keys::DeviceKey;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    #[test]
+    fn a_signature_is_by_the_public_key() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let keys = SoftwareKeys::new(dir.path().join("keys"), Arc::new(OsEntropy));
+        keys.create(KeyAlias::Identity)?;
+        let public = DeviceKey::from_sec1(&keys.public_key(KeyAlias::Identity)?)?;
+        public.verify(b"message", &keys.sign(KeyAlias::Identity, b"message")?)?;
+        keys.create(KeyAlias::Identity)?;
+        assert_eq!(
+            public.as_sec1(),
+            &keys.public_key(KeyAlias::Identity)?,
+            "a key is never made over another"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_deleted_key_is_gone_and_a_cut_one_is_not_available() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let keys = SoftwareKeys::new(dir.path(), Arc::new(OsEntropy));
+        assert_eq!(keys.hmac(KeyAlias::Wrap, b"x"), Err(KeyError::Gone));
+        keys.create(KeyAlias::Wrap)?;
+        let first = keys.hmac(KeyAlias::Wrap, b"x")?;
+        assert_eq!(first, keys.hmac(KeyAlias::Wrap, b"x")?);
+        keys.delete(KeyAlias::Wrap)?;
+        keys.delete(KeyAlias::Wrap)?;
+        assert_eq!(keys.hmac(KeyAlias::Wrap, b"x"), Err(KeyError::Gone));
+        std::fs::write(dir.path().join("wrap.key"), b"short")?;
+        assert_eq!(keys.hmac(KeyAlias::Wrap, b"x"), Err(KeyError::NotAvailable));
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Lock and unlock by order: the release share goes, and comes back.
+
+use super::record::{Cause, Status};
+use super::share::{self, Share};
+use super::slots::Slots;
+use super::{Vault, VaultError};
+use roundsman_protocol::receipt::Progress;
+
+/// A command that was found good, to be accepted with its first effect.
+#[derive(Clone, Copy)]
+pub(crate) struct Order {
+    pub(crate) seq: u64,
+    pub(crate) cause: Cause,
+}
+
+impl Vault {
+    /// Locks: from the first step on nothing opens. The release share is destroyed if the server has it, and kept
+    /// behind a soft lock until then. Without an order it is the device's own decision.
+    ///
+    /// Call it with the gate held; `close` must close the database.
+    pub(crate) fn lock(&self, order: Option<Order>, close: &dyn Fn()) -> Result<(), VaultError> {
+        let cause = order.map(|order| order.cause).unwrap_or_default();
+        self.update(|record| {
+            if let Some(order) = order {
+                record.accept(order.seq, order.cause);
+            }
+            record.status = Status::Locking(cause);
+        })?;
+        close();
+        self.finish_lock(cause)
+    }
+
+    pub(super) fn finish_lock(&self, cause: Cause) -> Result<(), VaultError> {
+        if self.harden(cause)? {
+            return Ok(());
+        }
+        let receipt = self.receipt(cause, Progress::SoftLocked)?;
+        self.update(|record| {
+            record.status = Status::SoftLocked(cause);
+            record.owe(receipt);
+        })
+    }
+
+    /// Destroys the release share, if it is safe in escrow. `false` if it is not.
+    pub(crate) fn harden(&self, cause: Cause) -> Result<bool, VaultError> {
+        // Whatever keeps us from being sure that the server has the share must not cost it.
+        if !self.share_is_safe().unwrap_or(false) {
+            return Ok(false);
+        }
+        self.destroy_share()?;
+        let receipt = self.receipt(cause, Progress::Locked)?;
+        self.update(|record| {
+            record.status = Status::Locked;
+            record.owe(receipt);
+        })?;
+        Ok(true)
+    }
+
+    /// Puts a share back that the server has returned. Call it with the gate held.
+    pub(crate) fn restore(&self, order: Order, share: &Share) -> Result<(), VaultError> {
+        let vault = self.read(|record| record.vault)?;
+        // Until the state is written this is a share too many, which the next start destroys.
+        share.store(&self.folder(), &*self.seams.entropy, share::PRESENT, vault)?;
+        let receipt = self.receipt(order.cause, Progress::Unlocked)?;
+        self.update(|record| {
+            record.accept(order.seq, order.cause);
+            record.status = Status::Ready { rotate: true };
+            record.attempts = 0;
+            record.owe(receipt);
+        })
+    }
+
+    /// Finishes an interrupted change of share, on disk and in what is to be given in escrow.
+    pub(super) fn settle_share(&self) -> Result<(), VaultError> {
+        let folder = self.folder();
+        share::settle(&folder)?;
+        let named = Slots::load(&folder)?.slot.share();
+        let (vault, profile, known) =
+            self.read(|record| (record.vault, record.profile.clone(), record.escrow.share))?;
+        if named == known {
+            return Ok(());
+        }
+        let escrow = Share::load(&folder, vault, named)?.escrow(&profile, &*self.seams.entropy)?;
+        self.update(|record| record.escrow = escrow)
+    }
+
+    /// Whether the server has confirmed the share that the slot needs.
+    fn share_is_safe(&self) -> Result<bool, VaultError> {
+        self.settle_share()?;
+        self.read(|record| record.escrow.receipt.is_some())
+    }
+
+    pub(super) fn destroy_share(&self) -> Result<(), VaultError> {
+        let folder = self.folder();
+        share::destroy(&folder, &folder.named(&["release."])?)
+    }
+}

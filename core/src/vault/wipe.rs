@@ -1,0 +1,150 @@
+//! The wipe. Nothing readable outlives its second stage; every stage is on disk, and a stop anywhere is made good
+//! by the next start.
+//!
+//! ```text
+//! marked    nothing opens this vault again, in any process
+//! shredded  release share, slots and the platform's key are destroyed: the rest is noise
+//! purged    every file is removed
+//! buried    the server has proof of it all: the last keys and the control file give way to a tombstone
+//! ```
+
+use super::lock::Order;
+use super::record::{Record, Stage, Status, Wipe, encode};
+use super::{CONTROL_NAMES, Control, Held, IN_USE, TOMBSTONE, Vault, VaultError, share};
+use crate::platform::KeyAlias;
+use roundsman_protocol::receipt::Progress;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// How often the keystore is asked to delete a key before it is reported as not confirmed.
+const DELETE_TRIES: usize = 3;
+
+impl Vault {
+    /// Wipes, as far as it can be done without the server. Call it with the gate held; `close` must close the
+    /// database.
+    pub(crate) fn wipe(&self, order: Order, unsent: u64, close: &dyn Fn()) -> Result<(), VaultError> {
+        let mark = |record: &mut Record| {
+            record.accept(order.seq, order.cause);
+            record.status = Status::Wiping(Wipe { cause: order.cause, unsent, stage: Stage::Marked });
+        };
+        let marked = self.update(mark);
+        close();
+        if marked.is_err() && self.state() != super::VaultState::Wiping {
+            // A full or broken disk must not save the vault: keys first, and if the mark still can't be written,
+            // the server sends the command again.
+            self.shred().0?;
+            self.update(mark)?;
+        }
+        self.wipe_on()
+    }
+
+    /// Goes on with a wipe from the stage it has reached.
+    pub(super) fn wipe_on(&self) -> Result<(), VaultError> {
+        while let Status::Wiping(wipe) = self.read(|record| record.status.clone())? {
+            let (stage, progress) = match wipe.stage {
+                Stage::Marked => {
+                    let (shredded, platform_confirmed) = self.shred();
+                    shredded?;
+                    let keys = ["release share", "slots", KeyAlias::Wrap.name()].map(str::to_owned).to_vec();
+                    (Stage::Shredded, Progress::Shredded { keys, platform_confirmed, unsent: wipe.unsent })
+                }
+                Stage::Shredded => (Stage::Purged, Progress::Complete { files: self.purge()? }),
+                Stage::Purged => break,
+            };
+            let receipt = self.receipt(wipe.cause, progress)?;
+            self.update(|record| {
+                record.status = Status::Wiping(Wipe { stage, ..wipe });
+                record.owe(receipt);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Destroys every key, in a time that does not depend on how much the vault holds. Says whether the files are
+    /// gone, and whether the keystore confirmed that its key is.
+    fn shred(&self) -> (Result<(), VaultError>, bool) {
+        let folder = self.folder();
+        let destroyed =
+            folder.named(&["release.", "slots."]).and_then(|files| share::destroy(&folder, &files));
+        (destroyed, self.delete_key(KeyAlias::Wrap))
+    }
+
+    fn delete_key(&self, alias: KeyAlias) -> bool {
+        let keys = &self.seams.keys;
+        (0..DELETE_TRIES).any(|_| keys.delete(alias).is_ok() && keys.exists(alias) == Ok(false))
+    }
+
+    /// Removes every file but the control file. Says how many there were.
+    fn purge(&self) -> Result<u32, VaultError> {
+        let folder = self.folder();
+        let files = self.remains()?;
+        let mut outcome = Ok(());
+        for path in &files {
+            // A file that can't be cut can still be removed; it is noise by now.
+            let _ = folder.disk.truncate(path);
+            outcome = outcome.and(folder.disk.remove(path));
+        }
+        let folders: BTreeSet<&Path> = files.iter().filter_map(|path| path.parent()).collect();
+        for dir in folders {
+            outcome = outcome.and(folder.disk.sync_dir(dir));
+        }
+        outcome?;
+        if self.remains()?.is_empty() {
+            Ok(files.len() as u32)
+        } else {
+            Err(std::io::Error::other("files appeared during the wipe").into())
+        }
+    }
+
+    fn remains(&self) -> Result<Vec<PathBuf>, VaultError> {
+        let folder = self.folder();
+        let kept = [CONTROL_NAMES[0], CONTROL_NAMES[1], IN_USE, TOMBSTONE].map(|name| folder.path(name));
+        let mut files = folder.disk.list(folder.dir)?;
+        files.retain(|path| !kept.contains(path));
+        Ok(files)
+    }
+
+    /// Ends the wipe when the server has confirmed every receipt of it. Call it with the gate held.
+    pub(crate) fn bury(&self) -> Result<(), VaultError> {
+        let due = self.read(|record| match &record.status {
+            Status::Wiping(wipe) if wipe.stage == Stage::Purged && record.queue.is_empty() => Some((
+                minicbor::bytes::ByteArray::from(wipe.cause.command),
+                self.seams.clock.now().timestamp_millis(),
+            )),
+            _ => None,
+        })?;
+        let Some(tombstone) = due else { return Ok(()) };
+        let folder = self.folder();
+        folder.disk.replace(folder.dir, TOMBSTONE, &encode(&tombstone)?)?;
+        self.remove_last_traces()
+    }
+
+    /// A tombstone was found with other files around it.
+    pub(super) fn finish_burial(&self) -> Result<(), VaultError> {
+        match Control::load(&self.folder()).map(|control| control.record.status) {
+            Ok(Status::Wiping(wipe)) if wipe.stage == Stage::Purged => self.remove_last_traces(),
+            // The key that would prove it was the last to go.
+            Err(VaultError::KeyGone) => self.remove_last_traces(),
+            Ok(_) => Err(VaultError::Tampered { file: TOMBSTONE }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_last_traces(&self) -> Result<(), VaultError> {
+        for alias in [KeyAlias::Wrap, KeyAlias::Identity, KeyAlias::Control] {
+            if !self.delete_key(alias) {
+                // It opens nothing any more.
+                tracing::warn!(key = alias.name(), "the platform did not confirm that a key is deleted");
+            }
+        }
+        let folder = self.folder();
+        // The control file goes last: as long as it is there, the next start comes back to this.
+        let first = folder.named(&[IN_USE, "tombstone."])?;
+        for path in first.iter().chain(&folder.named(&["control."])?) {
+            folder.disk.remove(path)?;
+        }
+        folder.disk.sync_dir(folder.dir)?;
+        *self.held() = Held::Buried;
+        Ok(())
+    }
+}
