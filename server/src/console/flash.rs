@@ -1,0 +1,56 @@
+//! The message on the page after a form was carried out.
+//!
+//! It travels in a cookie as a name out of a fixed list, so that no text from outside is ever shown.
+
+use super::visitor::own_cookie;
+use axum_extra::extract::cookie::CookieJar;
+
+const COOKIE: &str = "__Host-roundsman-said";
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flash {
+    Locked,
+    UnlockGranted,
+    Wiping,
+    UserAdded,
+    TerritoriesSet,
+}
+
+impl Flash {
+    const ALL: [(Self, &'static str, &'static str); 5] = [
+        (Self::Locked, "locked", "Lock ordered. The device carries it out the next time it is online."),
+        (
+            Self::UnlockGranted,
+            "unlock-granted",
+            "Unlock granted. The device can be opened again once it has asked the server.",
+        ),
+        (Self::Wiping, "wiping", "Wipe ordered. Its progress and the device's proof appear below."),
+        (Self::UserAdded, "user-added", "User added."),
+        (Self::TerritoriesSet, "territories-set", "Territories saved. Devices follow with their next sync."),
+    ];
+
+    /// The sentence to show.
+    pub(super) fn text(self) -> &'static str {
+        Self::ALL.iter().find(|(flash, ..)| *flash == self).map_or("", |(_, _, text)| text)
+    }
+
+    /// The cookie that carries it to the next page.
+    pub(super) fn cookie(self) -> CookieJar {
+        let name = Self::ALL.iter().find(|(flash, ..)| *flash == self).map_or("", |(_, name, _)| name);
+        CookieJar::new().add(own_cookie(COOKIE, name.to_owned()))
+    }
+}
+
+/// The message that waits, if there is one.
+pub(super) fn waiting(jar: &CookieJar) -> Option<Flash> {
+    let name = jar.get(COOKIE)?.value();
+    Flash::ALL.iter().find(|(_, known, _)| *known == name).map(|(flash, ..)| *flash)
+}
+
+/// Forgets it.
+pub(super) fn forget() -> CookieJar {
+    let mut cookie = own_cookie(COOKIE, String::new());
+    cookie.make_removal();
+    CookieJar::new().add(cookie)
+}

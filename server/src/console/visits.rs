@@ -1,0 +1,111 @@
+//! The visits that were made, and the edits that collided.
+
+use super::Console;
+use super::page::{PageError, Shell, Tab, render};
+use super::show::{self, Badge, When};
+use super::visitor::Visitor;
+use crate::admin::{ConflictView, VisitView};
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+
+/// How many of the latest are shown.
+const LIMIT: usize = 100;
+
+/// A visit as a row.
+pub(super) struct VisitRow {
+    pub(super) customer: String,
+    pub(super) rep: String,
+    pub(super) badge: Badge,
+    pub(super) started: Option<When>,
+    pub(super) day: String,
+    pub(super) took: Option<String>,
+    pub(super) verdict: Option<Badge>,
+    pub(super) distance: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) notes: Option<String>,
+    pub(super) next_step: Option<String>,
+}
+
+impl VisitRow {
+    pub(super) fn new(visit: &VisitView, now: DateTime<Utc>) -> Self {
+        Self {
+            customer: visit.customer_name.clone(),
+            rep: visit.rep_name.clone(),
+            badge: show::visit(visit.state, visit.outcome),
+            started: visit.started_at.map(|at| When::new(at, now)),
+            day: visit.day.format("%-d %b %Y").to_string(),
+            took: visit.started_at.zip(visit.ended_at).map(|(start, end)| show::duration(end - start)),
+            verdict: visit.verdict.map(show::verdict),
+            distance: visit.distance_m.map(show::distance),
+            reason: visit.reason.clone(),
+            notes: visit.notes.clone(),
+            next_step: visit.next_step.clone(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "visits.html")]
+struct VisitsPage {
+    shell: Shell,
+    rows: Vec<VisitRow>,
+}
+
+/// The latest visits.
+pub(super) async fn list(State(console): State<Console>, visitor: Visitor) -> Result<Response, PageError> {
+    let now = Utc::now();
+    let visits = console.ask(|admin| admin.recent_visits(LIMIT)).await?;
+    let rows = visits.iter().map(|visit| VisitRow::new(visit, now)).collect();
+    render(&visitor, StatusCode::OK, &VisitsPage { shell: Shell::new(&console, &visitor, Tab::Visits), rows })
+}
+
+struct ConflictRow {
+    entity: String,
+    customer: String,
+    field: String,
+    kept: String,
+    lost: String,
+    rule: &'static str,
+    side: &'static str,
+    device: String,
+    at: When,
+}
+
+impl ConflictRow {
+    fn new(conflict: &ConflictView, now: DateTime<Utc>) -> Self {
+        let value = |value| show::value(&conflict.entity, &conflict.field, value);
+        Self {
+            entity: show::field(&conflict.entity),
+            customer: conflict.customer_name.clone(),
+            field: show::field(&conflict.field),
+            kept: value(&conflict.kept),
+            lost: value(&conflict.lost),
+            rule: show::rule(conflict.rule),
+            side: if conflict.lost_is_mine { "sent by" } else { "replaced by" },
+            device: conflict.device_name.clone(),
+            at: When::new(conflict.at, now),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "conflicts.html")]
+struct ConflictsPage {
+    shell: Shell,
+    rows: Vec<ConflictRow>,
+}
+
+/// The latest collisions.
+pub(super) async fn conflicts(
+    State(console): State<Console>,
+    visitor: Visitor,
+) -> Result<Response, PageError> {
+    let now = Utc::now();
+    let found = console.ask(|admin| admin.conflicts(LIMIT)).await?;
+    let rows = found.iter().map(|conflict| ConflictRow::new(conflict, now)).collect();
+    let shell = Shell::new(&console, &visitor, Tab::Conflicts);
+    render(&visitor, StatusCode::OK, &ConflictsPage { shell, rows })
+}
