@@ -5,9 +5,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +17,9 @@ const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
 /// The length of a key with its salt as pragma text: `x'`, 64 and 32 hex digits, `'`.
 const KEY_WITH_SALT: usize = 2 + 64 + 32 + 1;
 
+/// SQLCipher's size of a page in bytes.
+const PAGE: u64 = 4_096;
+
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
 
@@ -24,13 +27,20 @@ const STATEMENTS: usize = 64;
 const INSTRUCTIONS: i32 = 2_000;
 
 /// The only pragmas that run once a connection is set up. Whatever changes a key or a safeguard is not among them.
-const PRAGMAS: &[&str] = &["data_version", "table_info", "user_version", "wal_checkpoint"];
+const PRAGMAS: &[&str] =
+    &["cipher_status", "data_version", "quick_check", "table_info", "user_version", "wal_checkpoint"];
 
 /// Opens the database that is there, with `key` as pragma text, `x'…'`.
 pub(super) fn open(path: &Path, key: &str, closed: &Arc<AtomicBool>) -> Result<Connection, StoreError> {
     let header = header(path)?.ok_or(StoreError::Missing)?;
     if header == *PLAIN_HEADER {
         return Err(StoreError::NotEncrypted);
+    }
+    // SQLite counts a torn last page as a whole one. Only a log that still has the page may leave the file so.
+    if fs::metadata(path)?.len() % PAGE != 0
+        && !fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+    {
+        return Err(StoreError::Corrupt);
     }
     connect(path, key, closed, salted(&header, key))
 }
@@ -53,6 +63,15 @@ pub(super) fn seal(connection: &Connection, path: &Path) -> Result<(), StoreErro
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Whether every page that was read was authentic.
+///
+/// SQLCipher hands a page that fails its HMAC on as zeros and only marks the connection. Zeros in the middle of an
+/// index look like its end, so a result that was read so far would be short, with no error.
+pub(super) fn authentic(connection: &Connection) -> Result<(), StoreError> {
+    let status = connection.query_row("PRAGMA cipher_status", [], |row| row.get::<_, String>(0));
+    if status.is_ok_and(|status| status == "1") { Ok(()) } else { Err(StoreError::Corrupt) }
 }
 
 /// Moves the write-ahead log into the database and empties it.
@@ -115,6 +134,13 @@ fn harden(connection: &mut Connection, closed: &Arc<AtomicBool>) -> Result<(), S
     connection.progress_handler(INSTRUCTIONS, Some(move || closed.load(Ordering::Relaxed)))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
+}
+
+/// The file of this ending that SQLite keeps beside the database.
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 /// The first bytes of the file; `None` if it has none.

@@ -52,13 +52,11 @@ impl Store {
         let made = connection::create(path, key, &closed).and_then(|writer| {
             schema::migrate(&writer)?;
             connection::seal(&writer, path)?;
-            Self::with(Pool::new(writer, path, key, closed)?)
+            Ok(Self { pool: Pool::new(writer, path, key, closed)?, observers: Arc::default() })
         });
         if made.as_ref().is_err_and(|error| *error != StoreError::Exists) {
             for end in ["", "-wal", "-shm"] {
-                let mut name = path.as_os_str().to_owned();
-                name.push(end);
-                let _ = fs::remove_file(name);
+                let _ = fs::remove_file(connection::beside(path, end));
             }
         }
         made
@@ -73,7 +71,7 @@ impl Store {
         let closed: Arc<AtomicBool> = Arc::default();
         let writer = connection::open(path, key, &closed)?;
         schema::migrate(&writer)?;
-        Self::with(Pool::new(writer, path, key, closed)?)
+        Ok(Self { pool: Pool::new(writer, path, key, closed)?, observers: Arc::default() })
     }
 
     /// Stops what runs and closes every connection; then no key is in memory. Every later call is told
@@ -110,14 +108,139 @@ impl Store {
             let mut edits = Edits::new(Records { connection: &tx });
             let done = work(&mut edits)?;
             let news = edits.news()?;
+            connection::authentic(&tx)?;
             tx.commit().map_err(StoreError::from)?;
             Ok::<_, E>((done, news))
         })?;
         self.observers.tell(&news);
         Ok(done)
     }
+}
 
-    fn with(pool: Pool) -> Result<Self, StoreError> {
-        Ok(Self { pool, observers: Arc::default() })
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::platform::{OsEntropy, SystemClock};
+    use roundsman_model::customer::Customer;
+    use roundsman_model::{Fields, Value};
+    use std::path::PathBuf;
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    fn store() -> (TempDir, PathBuf, Store) {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("vault.db");
+        let store = Store::create(&path, &key()).unwrap();
+        (dir, path, store)
+    }
+
+    fn key() -> String {
+        format!("x'{}'", "5".repeat(96))
+    }
+
+    fn add(edits: &mut Edits<'_>, n: u128) -> Result<Customer, Error> {
+        let fields = ["code", "name", "territory"].map(|name| (name.to_owned(), Value::from("x")));
+        edits.put(Uuid::from_u128(n), Fields::from(fields), &Made::now(&SystemClock, &OsEntropy)?)
+    }
+
+    /// Rows, index, outbox and numbers tell the same.
+    fn assert_holds(store: &Store, records: u64) {
+        let count = store.read(|records| records.count::<Customer>()).unwrap();
+        let found = store.read(|records| records.search::<Customer>("x", "name", 100)).unwrap();
+        let seqs: Vec<u64> = store.pending(100).unwrap().iter().map(|mutation| mutation.seq.0).collect();
+        assert_eq!((count, found.len() as u64), (records, records));
+        assert_eq!(seqs, (1..=records).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_change_and_its_outbox_entry_are_committed_together_or_not_at_all() {
+        let (dir, path, store) = store();
+        store.write(|edits| add(edits, 1)).unwrap();
+        // The files as a kill would leave them, before the commit and after it.
+        let leave = |name: &str| {
+            let left = dir.path().join(name);
+            for end in ["", "-wal"] {
+                fs::copy(connection::beside(&path, end), connection::beside(&left, end)).unwrap();
+            }
+            left
+        };
+        let before = store.write(|edits| add(edits, 2).map(|_| leave("before"))).unwrap();
+        let after = leave("after");
+        for (left, records) in [(before, 1), (after, 2)] {
+            assert_holds(&Store::open(&left, &key()).unwrap(), records);
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_or_panics_leaves_nothing() {
+        let (_dir, _, store) = store();
+        let failed: Result<(), Error> = store.write(|edits| add(edits, 1).and(Err(Error::NotFound)));
+        assert!(matches!(failed, Err(Error::NotFound)));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            store.write(|edits| -> Result<(), Error> {
+                add(edits, 1)?;
+                unreachable!("the work panics")
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_holds(&store, 0);
+        store.write(|edits| add(edits, 1)).unwrap();
+        assert_holds(&store, 1);
+    }
+
+    #[test]
+    fn no_statement_can_attach_a_database_or_change_the_key() {
+        let (dir, _, store) = store();
+        let outside = dir.path().join("plain.db");
+        for sql in [
+            format!("ATTACH '{}' AS plain KEY ''", outside.display()),
+            "DETACH main".to_owned(),
+            "PRAGMA rekey = 'x'".to_owned(),
+            "PRAGMA key = 'x'".to_owned(),
+            "PRAGMA cipher_log_level = TRACE".to_owned(),
+            "PRAGMA secure_delete = OFF".to_owned(),
+            "PRAGMA writable_schema = ON".to_owned(),
+        ] {
+            let done = store.write(|edits| edits.connection.execute_batch(&sql).map_err(StoreError::from));
+            assert!(done.is_err(), "{sql}");
+        }
+        assert!(!outside.exists());
+    }
+
+    #[test]
+    fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+        let (_dir, path, store) = store();
+        store
+            .write(|edits| {
+                edits.connection.execute_batch("PRAGMA user_version = 77").map_err(StoreError::from)
+            })
+            .unwrap();
+        store.close();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(Store::open(&path, &key()).err(), Some(StoreError::Newer { version: 77 }));
+        assert!(fs::read(&path).unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_field_that_is_new_in_the_model_is_fetched_from_the_server() {
+        let (_dir, path, store) = store();
+        store
+            .write(|edits| {
+                add(edits, 1)?;
+                edits
+                    .connection
+                    .execute_batch(
+                        "ALTER TABLE customer DROP COLUMN geofence_m; INSERT INTO cursor VALUES ('b', 9)",
+                    )
+                    .map_err(StoreError::from)?;
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        store.close();
+        let store = Store::open(&path, &key()).unwrap();
+        assert!(store.cursors().unwrap().is_empty());
+        assert_holds(&store, 1);
     }
 }

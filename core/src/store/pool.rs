@@ -42,16 +42,20 @@ impl Pool {
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         let slot = self.reader();
-        work(self.check(slot.as_ref())?)
+        let connection = self.check(slot.as_ref())?;
+        let done = work(connection);
+        self.judge(connection, done)
     }
 
-    /// Runs a write; there is one at a time.
+    /// Runs a write; there is one at a time. `work` calls [`connection::authentic`] before it commits.
     pub(super) fn write<T, E: From<StoreError>>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         let slot = lock(&self.writer);
-        work(self.check(slot.as_ref())?)
+        let connection = self.check(slot.as_ref())?;
+        let done = work(connection);
+        self.judge(connection, done)
     }
 
     /// Stops what runs and closes every connection. Afterwards no key is in SQLCipher's memory.
@@ -71,6 +75,16 @@ impl Pool {
             }
         }
         lock(&self.readers[self.next.fetch_add(1, Ordering::Relaxed) % READERS])
+    }
+
+    /// What is told of something that was done: nothing that stands on a damaged page, and no odd errors because
+    /// the store was closed meanwhile.
+    fn judge<T, E: From<StoreError>>(&self, connection: &Connection, done: Result<T, E>) -> Result<T, E> {
+        if done.is_err() && self.closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed.into());
+        }
+        connection::authentic(connection)?;
+        done
     }
 
     fn check<'c>(&self, connection: Option<&'c Connection>) -> Result<&'c Connection, StoreError> {

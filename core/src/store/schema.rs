@@ -1,6 +1,6 @@
 //! The tables: numbered migrations, and a table for each entity of the model.
 
-use super::StoreError;
+use super::{StoreError, connection};
 use roundsman_model::{ENTITIES, EntityDef, FieldDef, Kind, Search};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fmt::Write;
@@ -29,6 +29,7 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
     if !missing.is_empty() {
         tx.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
     }
+    connection::authentic(&tx)?;
     Ok(tx.commit()?)
 }
 
