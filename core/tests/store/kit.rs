@@ -102,7 +102,7 @@ impl Phone {
     /// The rep types a new name.
     pub(crate) fn rename(&self, id: Uuid, name: &str) {
         let mut customer = self.customers.get(id).unwrap().unwrap();
-        customer.name = name.to_owned();
+        name.clone_into(&mut customer.name);
         self.customers.save(&customer).unwrap();
     }
 

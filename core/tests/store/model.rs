@@ -114,23 +114,20 @@ impl Model {
             Event::Answer { takes } => {
                 let Some(seq) = self.oldest(false) else { return };
                 let entry = self.outbox[&seq].clone();
-                match self.server.get_mut(&entry.n).filter(|_| takes) {
-                    Some(row) => {
-                        row.0 += 1;
-                        for (at, text) in entry.fields.into_iter().enumerate() {
-                            let Some(text) = text else { continue };
-                            row.1[at].clone_from(&text);
-                            if let Some(known) = self.known.get_mut(&entry.n) {
-                                known[at] = text;
-                            }
+                if let Some(row) = self.server.get_mut(&entry.n).filter(|_| takes) {
+                    row.0 += 1;
+                    for (at, text) in entry.fields.into_iter().enumerate() {
+                        let Some(text) = text else { continue };
+                        row.1[at].clone_from(&text);
+                        if let Some(known) = self.known.get_mut(&entry.n) {
+                            known[at] = text;
                         }
-                        phone.settle(seq, applied(row.0, vec![]));
-                        self.outbox.remove(&seq);
                     }
-                    None => {
-                        phone.settle(seq, rejected());
-                        self.outbox.get_mut(&seq).unwrap().refused = true;
-                    }
+                    phone.settle(seq, applied(row.0, vec![]));
+                    self.outbox.remove(&seq);
+                } else {
+                    phone.settle(seq, rejected());
+                    self.outbox.get_mut(&seq).unwrap().refused = true;
                 }
             }
             Event::Discard => {
