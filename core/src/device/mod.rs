@@ -85,7 +85,7 @@ impl Device {
     /// Whether the server should hear of something: receipts, or a release share to keep.
     ///
     /// # Errors
-    /// None at present; the result leaves room for a record that has to be read.
+    /// The control record could not be looked at.
     pub fn has_news(&self) -> Result<bool, VaultError> {
         let news = |record: &Record| {
             let wiping = matches!(record.status, Status::Wiping(_));

@@ -130,21 +130,21 @@ impl Vault {
         }
     }
 
+    /// Deletes the last keys, and then the files that need them. If the keystore does not confirm that, the next
+    /// start comes back to it.
     fn remove_last_traces(&self) -> Result<(), VaultError> {
-        for alias in [KeyAlias::Wrap, KeyAlias::Identity, KeyAlias::Control] {
-            if !self.delete_key(alias) {
-                // It opens nothing any more.
-                tracing::warn!(key = alias.name(), "the platform did not confirm that a key is deleted");
-            }
+        *self.held() = Held::Buried;
+        let last_keys = [KeyAlias::Wrap, KeyAlias::Identity, KeyAlias::Control];
+        if let Some(left) = last_keys.into_iter().find(|&alias| !self.delete_key(alias)) {
+            tracing::warn!(key = left.name(), "the platform did not confirm that a key is deleted");
+            return Ok(());
         }
         let folder = self.folder();
-        // The control file goes last: as long as it is there, the next start comes back to this.
+        // The control file goes last: it leads the next start here.
         let first = folder.named(&[IN_USE, "tombstone."])?;
         for path in first.iter().chain(&folder.named(&["control."])?) {
             folder.disk.remove(path)?;
         }
-        folder.disk.sync_dir(folder.dir)?;
-        *self.held() = Held::Buried;
-        Ok(())
+        Ok(folder.disk.sync_dir(folder.dir)?)
     }
 }

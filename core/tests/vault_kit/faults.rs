@@ -1,0 +1,207 @@
+//! A disk and a keystore that fail at a given call.
+
+use roundsman_core::platform::{Disk, KeyAlias, KeyError, PlatformKeys, RealDisk, SoftwareKeys};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use zeroize::Zeroizing;
+
+/// What happens at the call that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Only that call fails.
+    Once,
+    /// That call and all after it: the process was killed. A write leaves half of its bytes.
+    Kill,
+    /// As a kill, and every name that was not synced is as it was before.
+    PowerCut,
+}
+
+#[derive(Default)]
+struct Plan {
+    calls: usize,
+    fail_at: Option<(usize, Fault)>,
+}
+
+impl Plan {
+    /// Counts a call. `Err` if it is to fail.
+    fn call(&mut self) -> Result<(), Fault> {
+        let number = self.calls;
+        self.calls += 1;
+        match self.fail_at {
+            Some((at, fault)) if number == at || (number > at && fault != Fault::Once) => Err(fault),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The real disk, until it fails.
+#[derive(Default)]
+pub(crate) struct FaultyDisk {
+    plan: Mutex<Plan>,
+    /// What to put back if the power goes: names whose folder was not synced, with what they led to.
+    unsynced: Mutex<Vec<(PathBuf, Option<Vec<u8>>)>>,
+}
+
+impl FaultyDisk {
+    /// Fails at the call with this number, counted from now.
+    pub(crate) fn fail_at(&self, number: usize, fault: Fault) {
+        *self.plan.lock().unwrap() = Plan { calls: 0, fail_at: Some((number, fault)) };
+    }
+
+    /// Whether the call that was to fail was reached.
+    pub(crate) fn failed(&self) -> bool {
+        let plan = self.plan.lock().unwrap();
+        plan.fail_at.is_some_and(|(at, _)| plan.calls > at)
+    }
+
+    /// Works again. After a power cut, what was not synced is undone.
+    pub(crate) fn heal(&self) {
+        let plan = std::mem::take(&mut *self.plan.lock().unwrap());
+        let unsynced = std::mem::take(&mut *self.unsynced.lock().unwrap());
+        if matches!(plan.fail_at, Some((at, Fault::PowerCut)) if plan.calls > at) {
+            for (path, before) in unsynced.into_iter().rev() {
+                match before {
+                    Some(bytes) => std::fs::write(path, bytes).unwrap(),
+                    None => RealDisk.remove(&path).unwrap(),
+                }
+            }
+        }
+    }
+
+    fn call(&self) -> io::Result<()> {
+        self.plan.lock().unwrap().call().map_err(|_| io::Error::other("fault"))
+    }
+
+    fn remember(&self, path: &Path) {
+        let before = RealDisk.read(path).unwrap();
+        self.unsynced.lock().unwrap().push((path.to_path_buf(), before));
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.call()?;
+        RealDisk.read(path)
+    }
+
+    fn write_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let dead = self.failed();
+        if let Err(error) = self.call() {
+            if !dead {
+                RealDisk.write_sync(path, &bytes[..bytes.len() / 2])?;
+            }
+            return Err(error);
+        }
+        if !path.exists() {
+            self.remember(path);
+        }
+        RealDisk.write_sync(path, bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call()?;
+        self.remember(from);
+        self.remember(to);
+        RealDisk.rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call()?;
+        self.unsynced.lock().unwrap().retain(|(path, _)| path.parent() != Some(dir));
+        RealDisk.sync_dir(dir)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call()?;
+        self.remember(path);
+        RealDisk.remove(path)
+    }
+
+    fn truncate(&self, path: &Path) -> io::Result<()> {
+        self.call()?;
+        RealDisk.truncate(path)
+    }
+
+    fn overwrite_sync(&self, path: &Path) -> io::Result<()> {
+        self.call()?;
+        RealDisk.overwrite_sync(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        self.call()?;
+        RealDisk.list(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.call()?;
+        RealDisk.create_dir_all(dir)
+    }
+}
+
+/// A keystore in files, until it fails.
+pub(crate) struct FaultyKeys {
+    keys: SoftwareKeys,
+    plan: Mutex<Plan>,
+}
+
+impl FaultyKeys {
+    pub(crate) fn new(keys: SoftwareKeys) -> Self {
+        Self { keys, plan: Mutex::default() }
+    }
+
+    /// Fails at the call with this number, counted from now.
+    pub(crate) fn fail_at(&self, number: usize, fault: Fault) {
+        *self.plan.lock().unwrap() = Plan { calls: 0, fail_at: Some((number, fault)) };
+    }
+
+    /// Whether the call that was to fail was reached.
+    pub(crate) fn failed(&self) -> bool {
+        let plan = self.plan.lock().unwrap();
+        plan.fail_at.is_some_and(|(at, _)| plan.calls > at)
+    }
+
+    pub(crate) fn heal(&self) {
+        *self.plan.lock().unwrap() = Plan::default();
+    }
+
+    fn call(&self) -> Result<(), KeyError> {
+        self.plan.lock().unwrap().call().map_err(|_| KeyError::Transient)
+    }
+}
+
+impl PlatformKeys for FaultyKeys {
+    fn create(&self, alias: KeyAlias) -> Result<(), KeyError> {
+        self.call()?;
+        self.keys.create(alias)
+    }
+
+    fn exists(&self, alias: KeyAlias) -> Result<bool, KeyError> {
+        self.call()?;
+        self.keys.exists(alias)
+    }
+
+    fn hmac(&self, alias: KeyAlias, data: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        self.call()?;
+        self.keys.hmac(alias, data)
+    }
+
+    fn public_key(&self, alias: KeyAlias) -> Result<[u8; 65], KeyError> {
+        self.call()?;
+        self.keys.public_key(alias)
+    }
+
+    fn sign(&self, alias: KeyAlias, message: &[u8]) -> Result<[u8; 64], KeyError> {
+        self.call()?;
+        self.keys.sign(alias, message)
+    }
+
+    fn delete(&self, alias: KeyAlias) -> Result<(), KeyError> {
+        self.call()?;
+        self.keys.delete(alias)
+    }
+
+    fn hardware(&self) -> bool {
+        self.keys.hardware()
+    }
+}
