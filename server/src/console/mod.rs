@@ -25,6 +25,9 @@ mod users;
 mod visitor;
 mod visits;
 
+#[cfg(test)]
+mod tests;
+
 use crate::admin::{Admin, AdminError};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
