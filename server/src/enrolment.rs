@@ -88,3 +88,57 @@ pub(crate) fn enrol(app: &App, key: DeviceKey, request: &EnrolRequest) -> Result
         server_time: now,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{Org, TestResult, request};
+    use p256::ecdsa::SigningKey;
+
+    fn key(seed: u8) -> TestResult<DeviceKey> {
+        let signing = SigningKey::from_slice(&[seed; 32])?;
+        Ok(DeviceKey::from_sec1(signing.verifying_key().to_sec1_point(false).as_ref())?)
+    }
+
+    fn code(result: Result<EnrolAnswer, Refusal>) -> Option<ErrorCode> {
+        match result {
+            Err(Refusal::Problem(problem)) => Some(problem.code),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_ticket_lets_one_device_in_once() -> TestResult {
+        let org = Org::new()?;
+        let rep = org.rep("ana", &["A"])?;
+        let ticket = Ticket::from_text(&org.admin.issue_ticket(org.boss, rep)?.text)?;
+        assert!(ticket.pins.len() >= 2);
+        assert_eq!(ticket.root_sha256, sha256(&[&org.app.keys.root_envelope]));
+        let answer = enrol(&org.app, key(1)?, &request(ticket.token))?;
+        assert_eq!((answer.user, answer.org), (rep, org.app.keys.org()));
+        assert_eq!(code(enrol(&org.app, key(2)?, &request(ticket.token))), Some(ErrorCode::TicketUsed));
+        Ok(())
+    }
+
+    #[test]
+    fn a_ticket_expires_after_a_quarter_of_an_hour() -> TestResult {
+        let org = Org::new()?;
+        let rep = org.rep("ana", &["A"])?;
+        let ticket = Ticket::from_text(&org.admin.issue_ticket(org.boss, rep)?.text)?;
+        org.wait(TimeDelta::minutes(15) + TimeDelta::milliseconds(1));
+        assert_eq!(code(enrol(&org.app, key(1)?, &request(ticket.token))), Some(ErrorCode::TicketExpired));
+        Ok(())
+    }
+
+    #[test]
+    fn an_invented_ticket_is_unknown_and_a_key_enrols_once() -> TestResult {
+        let org = Org::new()?;
+        let rep = org.rep("ana", &["A"])?;
+        assert_eq!(code(enrol(&org.app, key(1)?, &request([9; 16]))), Some(ErrorCode::TicketUnknown));
+        for (turn, expected) in [(1, None), (2, Some(ErrorCode::ProofInvalid))] {
+            let ticket = Ticket::from_text(&org.admin.issue_ticket(org.boss, rep)?.text)?;
+            assert_eq!(code(enrol(&org.app, key(1)?, &request(ticket.token))), expected, "turn {turn}");
+        }
+        Ok(())
+    }
+}

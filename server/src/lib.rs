@@ -23,6 +23,8 @@ mod secret;
 mod server;
 pub mod storage;
 mod sync;
+#[cfg(test)]
+mod testkit;
 mod tls;
 mod tokens;
 

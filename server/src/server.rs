@@ -202,14 +202,13 @@ fn found(
     org_name: &str,
     first: Option<NewAdmin>,
 ) -> Result<FirstAdmin, StartError> {
-    let (new, made_up) = match first {
-        Some(new) => (new, None),
-        None => {
-            let password = Secret::new(random::password()?);
-            let shown = password.duplicate();
-            let (email, name) = ("admin@localhost".to_owned(), "Administrator".to_owned());
-            (NewAdmin { email, name, password }, Some(shown))
-        }
+    let (new, made_up) = if let Some(new) = first {
+        (new, None)
+    } else {
+        let password = Secret::new(random::password()?);
+        let shown = password.duplicate();
+        let (email, name) = ("admin@localhost".to_owned(), "Administrator".to_owned());
+        (NewAdmin { email, name, password }, Some(shown))
     };
     let now = Utc::now();
     OrgKeys::create(tx, org_name, &new.password, now)?;
@@ -231,8 +230,7 @@ fn database_key(dir: &Path, needed: bool) -> Result<DatabaseKey, StartError> {
             Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !needed => {
                 let key = Zeroizing::new(random::bytes::<32>()?);
-                let hex: Zeroizing<String> =
-                    Zeroizing::new(key.iter().map(|byte| format!("{byte:02x}")).collect());
+                let hex = crate::secret::hex(&key);
                 tls::write_private(&file, hex.as_bytes()).map_err(StartError::Folder)?;
                 return Ok(DatabaseKey(key));
             }

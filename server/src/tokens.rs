@@ -10,7 +10,7 @@ use crate::devices::status::{Event, step};
 use crate::keys::OrgKeys;
 use crate::random::{self, NoEntropy};
 use crate::refusal::Refusal;
-use crate::storage::{RefreshToken, StoredDevice, WriteTx};
+use crate::storage::{FleetRead, RefreshToken, StoredDevice, WriteTx};
 use crate::{Admin, admin::DeviceStatus};
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
@@ -80,7 +80,7 @@ pub(crate) fn refresh(app: &App, key: &DeviceKey, request: &TokenRequest) -> Res
 
 /// The device that a request's access token was given to, if the proof was made with that device's key.
 pub(crate) fn authorise(
-    tx: &dyn WriteTx,
+    tx: &(impl FleetRead + ?Sized),
     key: &DeviceKey,
     access: &str,
     now_ms: i64,
@@ -147,4 +147,114 @@ fn lock_for_reuse(
         tx.put_device(device)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{Org, Phone, TestResult};
+    use uuid::Uuid;
+
+    fn code(result: Result<Tokens, Refusal>) -> Option<ErrorCode> {
+        match result {
+            Err(Refusal::Problem(problem)) => Some(problem.code),
+            _ => None,
+        }
+    }
+
+    fn ask(phone: &Phone) -> TokenRequest {
+        TokenRequest { refresh: phone.tokens.refresh.clone(), request: Uuid::now_v7() }
+    }
+
+    fn authorised(org: &Org, phone: &Phone, access: &str) -> TestResult<Result<(), ErrorCode>> {
+        let tx = org.app.storage.write()?;
+        Ok(match authorise(tx.as_ref(), &phone.key, access, org.now().timestamp_millis()) {
+            Ok(_) => Ok(()),
+            Err(Refusal::Problem(problem)) => Err(problem.code),
+            Err(other) => return Err(other.into()),
+        })
+    }
+
+    #[test]
+    fn an_access_token_holds_ten_minutes_and_for_its_own_key_only() -> TestResult {
+        let org = Org::new()?;
+        let rep = org.rep("ana", &["A"])?;
+        let (phone, other) = (org.phone(rep)?, org.phone(rep)?);
+        assert_eq!(authorised(&org, &phone, &phone.tokens.access)?, Ok(()));
+        assert_eq!(authorised(&org, &other, &phone.tokens.access)?, Err(ErrorCode::TokenInvalid));
+        org.wait(TimeDelta::minutes(11));
+        assert_eq!(authorised(&org, &phone, &phone.tokens.access)?, Err(ErrorCode::TokenExpired));
+        Ok(())
+    }
+
+    #[test]
+    fn a_lost_answer_is_repeated_with_the_same_successor() -> TestResult {
+        let org = Org::new()?;
+        let phone = org.phone(org.rep("ana", &["A"])?)?;
+        let request = ask(&phone);
+        let first = refresh(&org.app, &phone.key, &request)?;
+        org.wait(TimeDelta::seconds(59));
+        let again = refresh(&org.app, &phone.key, &request)?;
+        assert_eq!(first.refresh, again.refresh);
+        assert_eq!(authorised(&org, &phone, &again.access)?, Ok(()));
+        assert_eq!(org.stored(&phone)?.status, DeviceStatus::Active);
+        Ok(())
+    }
+
+    #[test]
+    fn a_spent_token_used_again_revokes_all_and_locks_the_device() -> TestResult {
+        let org = Org::new()?;
+        for late in [false, true] {
+            let phone = org.phone(org.rep(if late { "bo" } else { "ana" }, &["A"])?)?;
+            let request = ask(&phone);
+            let next = refresh(&org.app, &phone.key, &request)?;
+            let stolen = if late {
+                // The same request, but too late to be a repeat.
+                org.wait(TimeDelta::seconds(61));
+                request
+            } else {
+                ask(&phone)
+            };
+            assert_eq!(code(refresh(&org.app, &phone.key, &stolen)), Some(ErrorCode::TokenInvalid));
+            assert_eq!(authorised(&org, &phone, &next.access)?, Err(ErrorCode::TokenInvalid));
+            let successor = TokenRequest { refresh: next.refresh, request: Uuid::now_v7() };
+            assert_eq!(code(refresh(&org.app, &phone.key, &successor)), Some(ErrorCode::TokenInvalid));
+            assert_eq!(org.stored(&phone)?.status, DeviceStatus::LockPending);
+            assert_eq!(phone.check_in(&phone.report())?.commands.len(), 1);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_repeat_after_the_successor_was_used_is_theft() -> TestResult {
+        let org = Org::new()?;
+        let mut phone = org.phone(org.rep("ana", &["A"])?)?;
+        let request = ask(&phone);
+        phone.tokens = refresh(&org.app, &phone.key, &request)?;
+        refresh(&org.app, &phone.key, &ask(&phone))?;
+        assert_eq!(code(refresh(&org.app, &phone.key, &request)), Some(ErrorCode::TokenInvalid));
+        assert_eq!(org.stored(&phone)?.status, DeviceStatus::LockPending);
+        Ok(())
+    }
+
+    #[test]
+    fn a_refresh_token_of_another_device_is_worth_nothing() -> TestResult {
+        let org = Org::new()?;
+        let rep = org.rep("ana", &["A"])?;
+        let (phone, other) = (org.phone(rep)?, org.phone(rep)?);
+        assert_eq!(code(refresh(&org.app, &other.key, &ask(&phone))), Some(ErrorCode::TokenInvalid));
+        assert!(refresh(&org.app, &phone.key, &ask(&phone)).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn a_refresh_token_that_lay_unused_for_a_month_is_void() -> TestResult {
+        let org = Org::new()?;
+        let phone = org.phone(org.rep("ana", &["A"])?)?;
+        org.wait(TimeDelta::days(31));
+        assert_eq!(code(refresh(&org.app, &phone.key, &ask(&phone))), Some(ErrorCode::TokenInvalid));
+        let hash = sha256(&[phone.tokens.refresh.as_bytes()]);
+        assert!(org.app.storage.read()?.refresh_token(&hash)?.is_some_and(|token| token.spent_ms.is_none()));
+        Ok(())
+    }
 }

@@ -9,6 +9,8 @@ mod import;
 mod people;
 mod records;
 mod sign_in;
+#[cfg(test)]
+mod tests;
 mod views;
 
 pub use error::{AdminError, SignInError};

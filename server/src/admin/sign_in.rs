@@ -49,7 +49,7 @@ impl Admin {
             return Err(SignInError::NotAdmin);
         }
         let step = accepted_step(&user, totp_code, now).ok_or(SignInError::WrongCode)?;
-        Ok(begin(app, &user, step, &account, now)?.ok_or(SignInError::WrongCode)?)
+        begin(app, &user, step, &account, now)?.ok_or(SignInError::WrongCode)
     }
 
     /// Who holds this session, if it is alive; a look keeps it alive.

@@ -3,6 +3,8 @@
 pub(crate) mod commands;
 mod receipts;
 pub(crate) mod status;
+#[cfg(test)]
+mod tests;
 
 use crate::admin::DeviceStatus;
 use crate::keys::OrgKeys;

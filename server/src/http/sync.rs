@@ -4,6 +4,7 @@ use super::proof::access_token;
 use super::{Shared, bytes, work};
 use crate::refusal::Refusal;
 use crate::sync::{self, Answer};
+use crate::tokens;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -30,6 +31,9 @@ pub(super) async fn post(
     let answer = work(move || {
         let access = access_token(&headers)?;
         let key = api.proofs.check(&api.app, &headers, "/v1/sync", Some(access))?;
+        // Before a stranger's body is unpacked.
+        let now_ms = api.app.now().timestamp_millis();
+        tokens::authorise(api.app.storage.read()?.as_ref(), &key, access, now_ms)?;
         let (head, mutations) = read(&headers, &content)?;
         sync::run(&Arc::clone(&api.app), &key, access, &head, &mutations)
     })

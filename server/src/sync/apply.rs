@@ -13,6 +13,7 @@ use roundsman_model::{
 };
 use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome};
 use roundsman_protocol::{ErrorCode, Problem};
+use std::cmp::Ordering;
 
 /// How many outcomes are kept for repeats.
 const KEPT_RESULTS: u64 = 2_000;
@@ -33,23 +34,25 @@ pub(super) fn all(
     let mut results = Vec::with_capacity(mutations.len());
     for mutation in mutations {
         let expected = stored.applied.next();
-        let outcome = if mutation.seq < expected {
-            let repeat = tx.mutation(device, mutation.seq)?.filter(|known| known.id == mutation.id);
-            // Another mutation with a number that was used: the phone was set back to an older state.
-            repeat.ok_or_else(|| gap(expected))?.outcome
-        } else if mutation.seq > expected {
-            return Err(gap(expected));
-        } else {
-            let outcome = match mine.apply(tx, mutation) {
-                Ok(outcome) => outcome,
-                Err(Failure::Rule(reason)) => Outcome::Rejected { reason },
-                Err(Failure::Storage(error)) => return Err(error.into()),
-            };
-            let kept = StoredMutation { seq: mutation.seq, id: mutation.id, outcome };
-            let forget = DeviceSeq(mutation.seq.0.saturating_sub(KEPT_RESULTS));
-            tx.add_mutation(device, &kept, forget)?;
-            stored.applied = expected;
-            kept.outcome
+        let outcome = match mutation.seq.cmp(&expected) {
+            Ordering::Greater => return Err(gap(expected)),
+            Ordering::Less => {
+                let repeat = tx.mutation(device, mutation.seq)?.filter(|known| known.id == mutation.id);
+                // Another mutation with a number that was used: the phone was set back to an older state.
+                repeat.ok_or_else(|| gap(expected))?.outcome
+            }
+            Ordering::Equal => {
+                let outcome = match mine.apply(tx, mutation) {
+                    Ok(outcome) => outcome,
+                    Err(Failure::Rule(reason)) => Outcome::Rejected { reason },
+                    Err(Failure::Storage(error)) => return Err(error.into()),
+                };
+                let kept = StoredMutation { seq: mutation.seq, id: mutation.id, outcome };
+                let forget = DeviceSeq(mutation.seq.0.saturating_sub(KEPT_RESULTS));
+                tx.add_mutation(device, &kept, forget)?;
+                stored.applied = expected;
+                kept.outcome
+            }
         };
         results.push(MutationResult { seq: mutation.seq, outcome });
     }

@@ -2,6 +2,8 @@
 
 mod apply;
 mod pull;
+#[cfg(test)]
+mod tests;
 
 use crate::admin::DeviceStatus;
 use crate::app::{App, buckets};

@@ -6,7 +6,6 @@ mod records;
 
 use super::{ReadTx, Result, Storage, StorageError, WriteTx};
 use rusqlite::{Connection, OpenFlags};
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,7 +44,7 @@ fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    let hex: Zeroizing<String> = Zeroizing::new(key.0.iter().map(|byte| format!("{byte:02x}")).collect());
+    let hex = crate::secret::hex(&key.0);
     let pragma = Zeroizing::new(format!("PRAGMA key = \"x'{}'\";", hex.as_str()));
     conn.execute_batch(&pragma)?;
     // Without SQLCipher the pragma above is silently ignored.
@@ -119,7 +118,7 @@ struct Tx<'a> {
 impl Tx<'_> {
     fn conn(&self) -> Result<&Connection> {
         match &self.conn {
-            Lease::Writer(conn) => Ok(conn.deref()),
+            Lease::Writer(conn) => Ok(conn),
             Lease::Reader(_, conn) => conn.as_ref().ok_or(StorageError::Damaged("transaction")),
         }
     }

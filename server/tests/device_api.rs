@@ -1,0 +1,227 @@
+//! What a device meets on the wire, over real TLS.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod kit;
+
+use kit::{Phone, TestResult, enrolment, frames, pack, problem, rig};
+use roundsman_model::{DeviceSeq, Rev, Stamp};
+use roundsman_protocol::ErrorCode;
+use roundsman_protocol::api::{Checkin, CheckinAnswer, DeviceState, EnrolAnswer, RootAnswer};
+use roundsman_protocol::root::Root;
+use roundsman_protocol::sync::{Change, Frame, Head, MAX_MUTATIONS, Mutation, Outcome};
+use roundsman_server::admin::Mapping;
+use roundsman_server::{Admin, Config, Server, StartError};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+fn report() -> Checkin {
+    Checkin {
+        state: DeviceState::Active,
+        unsent: 1,
+        core: "0.1.0".into(),
+        last_command: 0,
+        receipts: vec![],
+        escrow: None,
+        unlock: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_enrols_syncs_and_checks_in_over_tls() -> TestResult {
+    let rig = rig().await?;
+    let file = "code,name,territory\n1,Corner Shop,A\n2,Far Away,B\n";
+    let mapping = Mapping::guess(&["code", "name", "territory"].map(str::to_owned));
+    rig.admin.import_customers(Admin::OPERATOR, file.as_bytes(), &mapping, &mut |_| {})?;
+    let ticket = rig.ticket("ana", "A")?;
+    assert_eq!(ticket.pins.first(), Some(&rig.server.pin()));
+
+    let root: RootAnswer =
+        serde_json::from_slice(&rig.http.get(rig.url("/v1/root")).send().await?.bytes().await?)?;
+    Root::open_first(&root.root, &ticket.root_sha256)?;
+    let phone = Phone::new()?;
+    let enrolled = rig.proved(&phone, "/v1/enrol", None, enrolment(ticket.token)?).await?;
+    let enrolled: EnrolAnswer = serde_json::from_slice(&enrolled.bytes().await?)?;
+
+    let change = Mutation {
+        seq: DeviceSeq(1),
+        id: Uuid::now_v7(),
+        entity: "customer".into(),
+        record: Uuid::now_v7(),
+        change: Change::Put,
+        base: Rev(0),
+        stamp: Stamp(1),
+        fields: [("code", "3"), ("name", "New Shop"), ("territory", "A")]
+            .map(|(name, text)| (name.to_owned(), text.into()))
+            .into(),
+    };
+    let head = Head { cursors: BTreeMap::new(), device: report() };
+    let body = pack(&[serde_json::to_vec(&head)?, serde_json::to_vec(&change)?])?;
+    let access = Some(enrolled.tokens.access.as_str());
+    let proof = phone.proof(&rig.url("/v1/sync"), access, Some(&rig.nonce().await?))?;
+    let answer = rig
+        .http
+        .post(rig.url("/v1/sync"))
+        .header("dpop", proof)
+        .header("authorization", format!("DPoP {}", enrolled.tokens.access))
+        .header("content-encoding", "gzip")
+        .body(body)
+        .send()
+        .await?;
+    assert_eq!(answer.status(), 200);
+    let frames = frames(answer).await?;
+    assert!(matches!(frames.first(), Some(Frame::Device(_))));
+    assert!(frames.iter().any(
+        |frame| matches!(frame, Frame::Result(result) if matches!(result.outcome, Outcome::Applied { .. }))
+    ));
+    let names: Vec<String> = frames
+        .iter()
+        .filter_map(|frame| if let Frame::Page(page) = frame { Some(&page.rows) } else { None })
+        .flatten()
+        .filter_map(|row| Some(row.fields.as_ref()?.get("name")?.as_text()?.to_owned()))
+        .collect();
+    assert_eq!(names, ["Corner Shop", "New Shop"]);
+    assert!(matches!(frames.last(), Some(Frame::End { .. })));
+
+    rig.admin.lock(Admin::OPERATOR, enrolled.device, "left in a taxi")?;
+    let answer = rig.proved(&phone, "/v1/device/checkin", None, serde_json::to_vec(&report())?).await?;
+    let answer: CheckinAnswer = serde_json::from_slice(&answer.bytes().await?)?;
+    assert_eq!(answer.commands.len(), 1);
+    let devices = rig.admin.devices()?;
+    assert_eq!((devices.len(), devices[0].unsent, devices[0].name.as_str()), (1, 1, "Test phone"));
+    rig.server.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_holds_once_for_its_own_address_and_with_a_current_nonce() -> TestResult {
+    let rig = rig().await?;
+    let phone = Phone::new()?;
+    let path = "/v1/device/checkin";
+    let body = || serde_json::to_vec(&report());
+    let refused = async |proof: String| -> TestResult<ErrorCode> {
+        let answer = rig.post(path, &proof, None, body()?).await?;
+        assert_eq!(answer.status(), 401);
+        Ok(problem(answer).await?.code)
+    };
+    let nonce = rig.nonce().await?;
+    let url = rig.url(path);
+    assert_eq!(refused(phone.proof(&url, None, None)?).await?, ErrorCode::UseDpopNonce);
+    assert_eq!(refused(phone.proof(&url, None, Some("invented"))?).await?, ErrorCode::UseDpopNonce);
+    // The address that was configured counts, not the one that was dialled.
+    let dialled = url.replace("localhost", "127.0.0.1");
+    for wrong in [dialled, rig.url("/v1/token"), format!("{url}?x=1")] {
+        assert_eq!(refused(phone.proof(&wrong, None, Some(&nonce))?).await?, ErrorCode::ProofInvalid);
+    }
+    assert_eq!(refused("no proof".into()).await?, ErrorCode::ProofInvalid);
+    // A good proof of a key nobody knows; the second time it is a replay.
+    let good = phone.proof(&url, None, Some(&nonce))?;
+    assert_eq!(refused(good.clone()).await?, ErrorCode::DeviceUnknown);
+    assert_eq!(refused(good).await?, ErrorCode::ProofInvalid);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_ticket_says_why() -> TestResult {
+    let rig = rig().await?;
+    let ticket = rig.ticket("ana", "A")?;
+    let enrol = async |token| -> TestResult<(u16, Option<ErrorCode>)> {
+        let answer = rig.proved(&Phone::new()?, "/v1/enrol", None, enrolment(token)?).await?;
+        let status = answer.status().as_u16();
+        Ok((status, if status == 200 { None } else { Some(problem(answer).await?.code) }))
+    };
+    assert_eq!(enrol([0; 16]).await?, (404, Some(ErrorCode::TicketUnknown)));
+    assert_eq!(enrol(ticket.token).await?, (200, None));
+    assert_eq!(enrol(ticket.token).await?, (410, Some(ErrorCode::TicketUsed)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_too_large_or_unreadable_are_refused() -> TestResult {
+    let rig = rig().await?;
+    let phone = Phone::new()?;
+    let answer = rig.proved(&phone, "/v1/enrol", None, vec![b' '; 1024 * 1024 + 1]).await?;
+    assert_eq!(problem(answer).await?.code, ErrorCode::TooLarge);
+    let answer = rig.proved(&phone, "/v1/enrol", None, b"{}".to_vec()).await?;
+    assert_eq!(problem(answer).await?.code, ErrorCode::Malformed);
+    let ticket = rig.ticket("ana", "A")?;
+    let enrolled = rig.proved(&phone, "/v1/enrol", None, enrolment(ticket.token)?).await?;
+    let enrolled: EnrolAnswer = serde_json::from_slice(&enrolled.bytes().await?)?;
+    let token = Some(enrolled.tokens.access.as_str());
+    let head = serde_json::to_vec(&Head { cursors: BTreeMap::new(), device: report() })?;
+    let change = serde_json::to_vec(&Mutation {
+        seq: DeviceSeq(1),
+        id: Uuid::nil(),
+        entity: "customer".into(),
+        record: Uuid::nil(),
+        change: Change::Put,
+        base: Rev(0),
+        stamp: Stamp(1),
+        fields: BTreeMap::new(),
+    })?;
+    let mut many = vec![head.clone()];
+    many.resize(MAX_MUTATIONS + 2, change);
+    let bomb = vec![head, vec![b' '; 40 * 1024 * 1024]];
+    for lines in [many, bomb] {
+        let proof = phone.proof(&rig.url("/v1/sync"), token, Some(&rig.nonce().await?))?;
+        let request =
+            rig.http.post(rig.url("/v1/sync")).header("dpop", proof).header("content-encoding", "gzip");
+        let bearer = format!("DPoP {}", enrolled.tokens.access);
+        let answer = request.header("authorization", bearer).body(pack(&lines)?).send().await?;
+        assert_eq!(problem(answer).await?.code, ErrorCode::TooLarge);
+    }
+    let answer = rig.proved(&phone, "/v1/sync", token, b"not json".to_vec()).await?;
+    assert_eq!(problem(answer).await?.code, ErrorCode::Malformed);
+    // A stranger's body is not even unpacked.
+    let answer = rig.proved(&phone, "/v1/sync", Some("invented"), b"not json".to_vec()).await?;
+    assert_eq!(problem(answer).await?.code, ErrorCode::TokenInvalid);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_start_keeps_keys_and_data_and_needs_the_databases_key() -> TestResult {
+    let rig = rig().await?;
+    let pin = rig.server.pin();
+    assert!(rig.server.first_admin().is_some_and(|first| first.totp_url.starts_with("otpauth://")));
+    let ticket = rig.ticket("ana", "A")?;
+    let config = |dir: &std::path::Path| Config {
+        data_dir: dir.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        public_url: None,
+        org_name: "Another name".into(),
+        first_admin: None,
+    };
+    rig.server.stop().await;
+    drop(rig.admin);
+    let again = Server::start(config(rig.dir.path())).await?;
+    assert_eq!((again.pin(), again.first_admin().is_none()), (pin, true));
+    assert_eq!((again.admin().org_name(), again.admin().users()?.len()), ("Test", 2));
+    assert_eq!(Admin::open(rig.dir.path())?.pins(), ticket.pins);
+    again.stop().await;
+    for file in ["server.key", "tls.key", "tls-spare.key"] {
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(rig.dir.path().join(file))?.permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let database = std::fs::read(rig.dir.path().join("roundsman.db"))?;
+    assert!(!database.starts_with(b"SQLite format 3"));
+    std::fs::remove_file(rig.dir.path().join("server.key"))?;
+    let refused = Server::start(config(rig.dir.path())).await;
+    assert!(matches!(refused.err(), Some(StartError::KeyMissing)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_answer_and_a_silent_connection_keeps_nobody_waiting() -> TestResult {
+    let rig = rig().await?;
+    let address = rig.server.url().replace("https://", "");
+    // Connections that never shake hands.
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(tokio::net::TcpStream::connect(&address).await?);
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(rig.http.get(rig.url(path)).send().await?.status(), 200);
+    }
+    Ok(())
+}
