@@ -1,0 +1,138 @@
+package dev.roundsman
+
+import java.nio.file.Path
+import java.util.concurrent.atomic.AtomicBoolean
+import kotlinx.coroutines.ExperimentalCoroutinesApi
+import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.channels.awaitClose
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.StateFlow
+import kotlinx.coroutines.flow.asStateFlow
+import kotlinx.coroutines.flow.buffer
+import kotlinx.coroutines.flow.callbackFlow
+import kotlinx.coroutines.flow.emptyFlow
+import kotlinx.coroutines.flow.flatMapLatest
+
+/**
+ * The client as a Kotlin app uses it: one for each folder, for as long as the process lives.
+ *
+ * Every call may be made from any thread, the main thread included: what takes time suspends. Failures are
+ * [RoundsmanException]s, and each says what to do. A cancelled coroutine stops a conversation with the server at
+ * once; a write to the store that had begun is finished.
+ */
+class Roundsman private constructor(private val client: RoundsmanClient) : AutoCloseable {
+    private val states = MutableStateFlow(client.state())
+
+    /** Which opening of the vault this is; null while it is closed. */
+    private val opening = MutableStateFlow<Int?>(null)
+    private var openings = 0
+    private val closed = AtomicBoolean()
+
+    /** What the client is ready for: which screen to show. */
+    val state: StateFlow<ClientState> = states.asStateFlow()
+
+    /** Who is enrolled and where; null before enrolment and after a wipe. */
+    val profile: Profile? get() = client.profile()
+
+    /** The customers. Calls fail with [RoundsmanException.Locked] while the vault is closed. */
+    val customers: Customers = client.customers()
+
+    /** The visits. Calls fail with [RoundsmanException.Locked] while the vault is closed. */
+    val visits: Visits = client.visits()
+
+    /** What was not sent, or was refused. Calls fail with [RoundsmanException.Locked] while the vault is closed. */
+    val outbox: Outbox = client.outbox()
+
+    /**
+     * What changes from now on, commit by commit: silent while the vault is closed, and it goes on when it is opened
+     * again. A slow collector misses nothing.
+     */
+    @OptIn(ExperimentalCoroutinesApi::class)
+    val changes: Flow<Change> = opening.flatMapLatest { if (it == null) emptyFlow() else ofThisOpening() }
+
+    /**
+     * Joins an organisation with the text of its enrolment code, and sets the passcode. Leaves the client open and
+     * empty: [sync] fetches the data. Empties [passcode].
+     */
+    suspend fun enrol(ticket: String, passcode: Passcode) = following { client.enrol(ticket, passcode) }
+
+    /** Opens the vault; takes about half a second by design. Empties [passcode]. */
+    suspend fun unlock(passcode: Passcode) = following { client.unlock(passcode) }
+
+    /** Closes the vault: keys leave memory, unsent work stays. Quick enough for the main thread. */
+    fun lock() {
+        client.lock()
+        follow()
+    }
+
+    /** Changes the passcode. Empties both. */
+    suspend fun changePasscode(old: Passcode, new: Passcode) = following { client.changePasscode(old, new) }
+
+    /**
+     * Sends what is unsent and fetches what is new. [onStep] is called from a thread of the library.
+     */
+    suspend fun sync(onStep: ((SyncStep) -> Unit)? = null): SyncReport = following {
+        val progress = onStep?.let {
+            object : SyncProgress {
+                override fun step(step: SyncStep) = it(step)
+            }
+        }
+        client.sync(progress)
+    }
+
+    /**
+     * Reports to the server and carries out the administrator's commands. Needs no passcode: call it from the
+     * background, while locked, and during a wipe.
+     */
+    suspend fun checkIn(): List<DeviceEvent> = following { client.checkIn() }
+
+    /** Closes the vault and lets go of the folder. Any other call fails from now on. */
+    override fun close() {
+        if (closed.getAndSet(true)) return
+        lock()
+        listOf(customers, visits, outbox, client).forEach(AutoCloseable::close)
+    }
+
+    private fun ofThisOpening(): Flow<Change> = callbackFlow {
+        val observer = object : Observer {
+            override fun changed(change: Change) {
+                trySend(change)
+            }
+        }
+        val subscription = try {
+            client.observe(observer)
+        } catch (closed: RoundsmanException) {
+            // Closed again in the meantime: the next opening comes with its own flow.
+            null
+        }
+        awaitClose {
+            subscription?.end()
+            subscription?.close()
+        }
+    }.buffer(Channel.UNLIMITED)
+
+    private inline fun <T> following(call: () -> T): T = try {
+        call()
+    } finally {
+        follow()
+    }
+
+    @Synchronized
+    private fun follow() {
+        states.value = client.state()
+        opening.value = if (states.value == ClientState.OPEN) opening.value ?: ++openings else null
+    }
+
+    companion object {
+        /**
+         * Opens the client in [folder], which is its own: nobody else may touch what is inside. Finishes a lock or a
+         * wipe that was interrupted before anything else.
+         *
+         * @param deviceName what the person calls the device; shown to the administrator
+         * @param platform `android`, or what the device runs
+         */
+        suspend fun open(folder: Path, keys: PlatformKeys, deviceName: String, platform: String): Roundsman =
+            Roundsman(RoundsmanClient.open(Options(folder.toString(), deviceName, platform), keys))
+    }
+}

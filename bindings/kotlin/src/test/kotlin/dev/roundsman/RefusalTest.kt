@@ -1,0 +1,89 @@
+package dev.roundsman
+
+import kotlin.test.Test
+import kotlin.test.assertContentEquals
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
+
+class RefusalTest {
+    @Test
+    fun `a wrong passcode says how many attempts are left and the right one opens`() = onRig { rig ->
+        val ana = rig.enrolled("ana")
+        ana.lock()
+        assertEquals(ClientState.CLOSED, ana.state.value)
+        assertFailsWith<RoundsmanException.Locked> { ana.customers.count() }
+        val left = List(2) {
+            assertFailsWith<RoundsmanException.WrongPasscode> { ana.unlock(passcode("975310")) }.attemptsLeft.toInt()
+        }
+        assertEquals(left[0] - 1, left[1])
+        ana.unlock(passcode())
+        assertEquals(5u, ana.customers.count())
+
+        ana.changePasscode(passcode(), passcode("red kayak 7"))
+        ana.lock()
+        assertFailsWith<RoundsmanException.WrongPasscode> { ana.unlock(passcode()) }
+        ana.unlock(passcode("red kayak 7"))
+    }
+
+    @Test
+    fun `an easy passcode is refused before anything is sent and the array is blank afterwards`() = onRig { rig ->
+        val ana = rig.phone("ana", JvmKeys())
+        val ticket = rig.server.ticket()
+        for ((typed, flaw) in listOf("12345" to PasscodeFlaw.TOO_SHORT, "123456" to PasscodeFlaw.RUN)) {
+            val array = typed.toCharArray()
+            val passcode = array.toPasscode()
+            assertContentEquals(CharArray(typed.length), array)
+            val weak = assertFailsWith<RoundsmanException.WeakPasscode> { ana.enrol(ticket, passcode) }
+            assertEquals(flaw, weak.flaw)
+            assertEquals(0u, passcode.count(), "the call has emptied it")
+        }
+        val noText = charArrayOf('\uD83D')
+        assertFailsWith<RoundsmanException.WeakPasscode> { noText.toPasscode() }
+        assertContentEquals(CharArray(1), noText)
+        ana.enrol(ticket, passcode("🔑 clé bleue"))
+        assertEquals(ClientState.OPEN, ana.state.value)
+    }
+
+    @Test
+    fun `a used code and a text that is none are told apart`() = onRig { rig ->
+        val ticket = rig.server.ticket()
+        rig.phone("ana", JvmKeys()).enrol(ticket, passcode())
+        val bo = rig.phone("bo", JvmKeys())
+        assertFailsWith<RoundsmanException.TicketUsed> { bo.enrol(ticket, passcode()) }
+        assertFailsWith<RoundsmanException.TicketInvalid> { bo.enrol("https://example.com", passcode()) }
+        assertFailsWith<RoundsmanException.NotEnrolled> { bo.unlock(passcode()) }
+        assertEquals(ClientState.NEW, bo.state.value)
+    }
+
+    @Test
+    fun `a lost key is told from a keystore that fails for now`() = onRig { rig ->
+        val keys = JvmKeys()
+        val ana = rig.enrolled("ana", keys)
+        ana.lock()
+        keys.failure = KeyException.LockedOut()
+        val busy = assertFailsWith<RoundsmanException.Keystore> { ana.unlock(passcode()) }
+        assertTrue(busy.reason is KeyException.LockedOut)
+        keys.failure = IllegalStateException("a bug of the app")
+        val failed = assertFailsWith<RoundsmanException.Keystore> { ana.unlock(passcode()) }
+        assertTrue(failed.reason is KeyException.Transient)
+        keys.failure = null
+        ana.unlock(passcode())
+        ana.lock()
+
+        keys.delete(KeyAlias.WRAP)
+        assertFailsWith<RoundsmanException.KeyGone> { ana.unlock(passcode()) }
+        assertEquals(ClientState.CLOSED, ana.state.value, "nothing was made anew")
+    }
+
+    @Test
+    fun `two clients never share a folder`() = onRig { rig ->
+        val keys = JvmKeys()
+        val first = rig.enrolled("ana", keys)
+        assertFailsWith<RoundsmanException.InUse> { rig.phone("ana", keys) }
+        first.close()
+        val second = rig.phone("ana", keys)
+        second.unlock(passcode())
+        assertEquals(5u, second.customers.count())
+    }
+}

@@ -1,0 +1,202 @@
+//! The one object that an app opens.
+
+use crate::keys::ForeignKeys;
+use crate::observer::ForeignObserver;
+use crate::sync::{ForeignProgress, unless_cancelled};
+use crate::worker::{local, online};
+use crate::{
+    CancelHandle, Customers, DeviceEvent, Observer, Outbox, Passcode, PlatformKeys, RoundsmanError,
+    Subscription, SyncProgress, SyncReport, Visits,
+};
+use roundsman_core::{Client, Config, State, vault};
+use std::sync::{Arc, Mutex};
+use uuid::Uuid;
+
+/// Where and as what a client runs.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct Options {
+    /// The client's own folder, created if it is missing. Nobody else may touch what is inside; exclude it from
+    /// the platform's backups.
+    pub dir: String,
+    /// What the person calls the device; shown to the administrator.
+    pub device_name: String,
+    /// The platform: `android`, `ios`, `linux`.
+    pub platform: String,
+}
+
+/// What the client is ready for. Decides which screen to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum ClientState {
+    /// No organisation has been joined: scan an enrolment code.
+    New,
+    /// The vault is closed: ask for the passcode.
+    Closed,
+    /// Everything works.
+    Open,
+    /// The administrator has locked the device. No passcode opens it; unsent work is kept. Go on checking in.
+    Locked,
+    /// A wipe has begun: nothing can be read any more. Go on checking in.
+    Wiping,
+    /// Wiped, and proven to the server.
+    Wiped,
+}
+
+/// Who is enrolled and where, for the screen.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Profile {
+    /// The device's id.
+    pub device: Uuid,
+    /// The user's id: the `rep` of own visits.
+    pub user: Uuid,
+    /// The user's name.
+    pub user_name: String,
+    /// The organisation's name.
+    pub org_name: String,
+    /// The server's address.
+    pub url: String,
+}
+
+/// The client: one for each folder, for as long as the process lives. May be used from any thread.
+#[derive(uniffi::Object)]
+pub struct RoundsmanClient {
+    client: Client,
+}
+
+#[uniffi::export]
+impl RoundsmanClient {
+    /// Opens the client in its folder. Finishes a lock or a wipe that was interrupted before anything else.
+    ///
+    /// # Errors
+    /// `InUse`, `Storage`, `Damaged`, `Keystore`, `KeyGone`. The files are left as they are.
+    #[uniffi::constructor]
+    pub async fn open(options: Options, keys: Arc<dyn PlatformKeys>) -> Result<Arc<Self>, RoundsmanError> {
+        local(move || {
+            let Options { dir, device_name, platform } = options;
+            let config = Config { device_name, platform, ..Config::new(dir, Arc::new(ForeignKeys(keys))) };
+            Client::open(config).map(|client| Arc::new(Self { client }))
+        })
+        .await
+    }
+
+    /// What the client is ready for.
+    pub fn state(&self) -> ClientState {
+        match self.client.state() {
+            State::New => ClientState::New,
+            State::Closed => ClientState::Closed,
+            State::Open => ClientState::Open,
+            State::Locked { .. } => ClientState::Locked,
+            State::Wiping => ClientState::Wiping,
+            State::Wiped => ClientState::Wiped,
+        }
+    }
+
+    /// Who is enrolled and where; nothing before enrolment and after a wipe.
+    pub fn profile(&self) -> Option<Profile> {
+        self.client.profile().map(Into::into)
+    }
+
+    /// Joins an organisation with the text of its enrolment code, and sets the passcode. Leaves the client open
+    /// and empty: `sync` fetches the data. Empties the passcode.
+    ///
+    /// # Errors
+    /// `TicketInvalid`, `TicketExpired`, `TicketUsed`, `WeakPasscode`, `Offline`, `WrongPin`, `AlreadyEnrolled`. The
+    /// device is as it was then.
+    pub async fn enrol(&self, ticket: String, passcode: Arc<Passcode>) -> Result<(), RoundsmanError> {
+        let (client, passcode) = (self.client.clone(), passcode.take()?);
+        online(async move { Ok(client.enrol(&ticket, &passcode).await?) }).await
+    }
+
+    /// Opens the vault. Takes about half a second by design. Empties the passcode.
+    ///
+    /// # Errors
+    /// `WrongPasscode`, `Wait`, `LockedByAdministrator`, `Wiped`, `KeyGone`, `Keystore`, `Damaged`.
+    pub async fn unlock(&self, passcode: Arc<Passcode>) -> Result<(), RoundsmanError> {
+        let (client, passcode) = (self.client.clone(), passcode.take()?);
+        local(move || client.unlock(&passcode)).await
+    }
+
+    /// Closes the vault: connections are closed and keys leave memory. Unsent work stays. Returns when it is done,
+    /// so that it can be called while the app goes to the background.
+    pub fn lock(&self) {
+        self.client.lock();
+    }
+
+    /// Changes the passcode. The vault stays as it is, open or closed. Empties both passcodes.
+    ///
+    /// # Errors
+    /// As `unlock` for the old passcode, `WeakPasscode` for the new one.
+    pub async fn change_passcode(
+        &self,
+        old: Arc<Passcode>,
+        new: Arc<Passcode>,
+    ) -> Result<(), RoundsmanError> {
+        let (client, old, new) = (self.client.clone(), old.take(), new.take());
+        let (old, new) = (old?, new?);
+        local(move || client.change_passcode(&old, &new)).await
+    }
+
+    /// The customers. The object stays good over locking and unlocking; its calls fail with `Locked` in between.
+    pub fn customers(&self) -> Arc<Customers> {
+        Arc::new(Customers { client: self.client.clone() })
+    }
+
+    /// The visits. The object stays good over locking and unlocking; its calls fail with `Locked` in between.
+    pub fn visits(&self) -> Arc<Visits> {
+        Arc::new(Visits { client: self.client.clone() })
+    }
+
+    /// What was not sent, or was refused. The object stays good over locking and unlocking; its calls fail with
+    /// `Locked` in between.
+    pub fn outbox(&self) -> Arc<Outbox> {
+        Arc::new(Outbox { client: self.client.clone() })
+    }
+
+    /// Calls the observer after each commit that changed something, until the subscription ends or the vault
+    /// closes.
+    ///
+    /// # Errors
+    /// `Locked`, or why else the vault is closed.
+    pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<Arc<Subscription>, RoundsmanError> {
+        let subscription = self.client.observe(Arc::new(ForeignObserver(observer)))?;
+        Ok(Arc::new(Subscription(Mutex::new(Some(subscription)))))
+    }
+
+    /// Sends what is unsent and fetches what is new. May be called at any time and cut at any moment; whatever was
+    /// not done is done by the next one.
+    ///
+    /// # Errors
+    /// `Locked`, `Offline`, `WrongPin`, `ServerBusy`, `UnknownDevice`, `Server`, `Cancelled`. What was stored before
+    /// stays.
+    #[uniffi::method(default(progress = None, cancel = None))]
+    pub async fn sync(
+        &self,
+        progress: Option<Arc<dyn SyncProgress>>,
+        cancel: Option<Arc<CancelHandle>>,
+    ) -> Result<SyncReport, RoundsmanError> {
+        let (client, progress) = (self.client.clone(), ForeignProgress(progress));
+        let sync = async move { Ok(client.sync(&progress).await?.into()) };
+        online(unless_cancelled(cancel, sync)).await
+    }
+
+    /// Reports to the server and carries out the administrator's commands. Needs no passcode: call it from the
+    /// background, while locked, and during a wipe.
+    ///
+    /// # Errors
+    /// `NotEnrolled`, `Offline`, `WrongPin`, `ServerBusy`, `UnknownDevice`, `Server`.
+    pub async fn check_in(&self) -> Result<Vec<DeviceEvent>, RoundsmanError> {
+        let client = self.client.clone();
+        online(async move { Ok(client.check_in().await?.into_iter().map(Into::into).collect()) }).await
+    }
+}
+
+impl From<vault::Profile> for Profile {
+    fn from(profile: vault::Profile) -> Self {
+        Self {
+            device: profile.device.0,
+            user: profile.user.0,
+            user_name: profile.user_name,
+            org_name: profile.org_name,
+            url: profile.url,
+        }
+    }
+}

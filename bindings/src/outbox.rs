@@ -1,0 +1,148 @@
+//! What was not sent, what was refused, and what lost in a collision.
+
+use crate::error::broken_rule;
+use crate::worker::local;
+use crate::{Instant, RoundsmanError, RuleCode};
+use roundsman_core::model::{DeviceSeq, Value};
+use roundsman_core::{Client, outbox};
+use uuid::Uuid;
+
+/// A change that the server has not taken.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Unsent {
+    /// Its number on this device.
+    pub seq: u64,
+    /// `customer` or `visit`.
+    pub entity: String,
+    /// The record.
+    pub record: Uuid,
+    /// When it was made.
+    pub made_at: Instant,
+    /// Why the server refused it; nothing while it waits to be sent.
+    pub rejected: Option<Rejection>,
+}
+
+/// Why the server refused a change.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Rejection {
+    /// The rule that was broken.
+    pub code: RuleCode,
+    /// The field at fault, if it is one.
+    pub field: Option<String>,
+}
+
+/// A value that lost in a collision with somebody else's. The other one stands; offer to type this one again.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct KeptConflict {
+    /// Its number on this device.
+    pub id: i64,
+    /// `customer` or `visit`.
+    pub entity: String,
+    /// The record.
+    pub record: Uuid,
+    /// The field.
+    pub field: String,
+    /// The value that stands, as text; nothing if the field was emptied.
+    pub kept: Option<String>,
+    /// The value that lost, as text; nothing if it was emptied.
+    pub lost: Option<String>,
+    /// Whether the value that lost is this device's.
+    pub lost_is_mine: bool,
+}
+
+/// Changes on their way to the server.
+#[derive(uniffi::Object)]
+pub struct Outbox {
+    pub(crate) client: Client,
+}
+
+#[uniffi::export]
+impl Outbox {
+    /// What the server has not taken, oldest first.
+    pub async fn unsent(&self) -> Result<Vec<Unsent>, RoundsmanError> {
+        let client = self.client.clone();
+        let unsent = local(move || client.outbox()?.unsent()).await?;
+        Ok(unsent.into_iter().map(Into::into).collect())
+    }
+
+    /// How many changes the server has not taken, those it refused included.
+    pub async fn count(&self) -> Result<u64, RoundsmanError> {
+        let client = self.client.clone();
+        local(move || client.outbox()?.count()).await
+    }
+
+    /// Gives a refused change up: the record falls back to the server's version, or goes if the server never had
+    /// it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no refused change of this number: one that waits can't be given up.
+    pub async fn discard(&self, seq: u64) -> Result<(), RoundsmanError> {
+        let client = self.client.clone();
+        local(move || client.outbox()?.discard(DeviceSeq(seq))).await
+    }
+
+    /// Sends a refused change again, with the record's present values and under the number that is returned.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no refused change of this number.
+    pub async fn resend(&self, seq: u64) -> Result<u64, RoundsmanError> {
+        let client = self.client.clone();
+        local(move || client.outbox()?.resend(DeviceSeq(seq)).map(|seq| seq.0)).await
+    }
+
+    /// The values that lost in a collision, oldest first.
+    pub async fn conflicts(&self) -> Result<Vec<KeptConflict>, RoundsmanError> {
+        let client = self.client.clone();
+        let conflicts = local(move || client.outbox()?.conflicts()).await?;
+        Ok(conflicts.into_iter().map(Into::into).collect())
+    }
+
+    /// Forgets a value that lost, once the rep has seen it.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn resolve_conflict(&self, id: i64) -> Result<(), RoundsmanError> {
+        let client = self.client.clone();
+        local(move || client.outbox()?.resolve_conflict(id)).await
+    }
+}
+
+impl From<outbox::Unsent> for Unsent {
+    fn from(unsent: outbox::Unsent) -> Self {
+        let outbox::Unsent { seq, entity, record, made_at, status } = unsent;
+        let rejected = match status {
+            outbox::Status::Waiting => None,
+            outbox::Status::Rejected { reason } => {
+                let (code, field) = broken_rule(reason);
+                Some(Rejection { code, field })
+            }
+        };
+        Self { seq: seq.0, entity: entity.to_owned(), record, made_at, rejected }
+    }
+}
+
+impl From<outbox::KeptConflict> for KeptConflict {
+    fn from(kept: outbox::KeptConflict) -> Self {
+        let outbox::KeptConflict { id, entity, record, conflict } = kept;
+        Self {
+            id,
+            entity: entity.to_owned(),
+            record,
+            field: conflict.field,
+            kept: text(conflict.kept),
+            lost: text(conflict.lost),
+            lost_is_mine: conflict.lost_is_mine,
+        }
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Bool(bool) => Some(bool.to_string()),
+        Value::Int(int) => Some(int.to_string()),
+        Value::Real(real) => Some(real.to_string()),
+        Value::Text(text) => Some(text),
+        Value::Id(id) => Some(id.to_string()),
+    }
+}

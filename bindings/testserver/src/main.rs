@@ -1,0 +1,123 @@
+//! A real server with made-up data for tests in other languages.
+//!
+//! Starts in a temporary folder on a free port and prints `{"url": …}`. Then it obeys lines on standard input and
+//! answers each with one line of JSON, `{"error": …}` if it failed:
+//!
+//! - `ticket` issues an enrolment code for the rep: `{"ticket": …}`;
+//! - `lock NAME`, `unlock NAME`, `wipe NAME` command the device of that name: `{"done": …}`;
+//! - `status NAME` tells how it stands for the administrator: `{"status": …}`;
+//! - `stop`, or the end of the input, stops the server and removes the folder.
+
+use anyhow::{Context, Result, bail};
+use roundsman_model::{DeviceId, Role, UserId};
+use roundsman_server::admin::{Admin, Mapping, NewUser, TerritoryFrom};
+use roundsman_server::{Config, NewAdmin, Secret, Server};
+use serde_json::{Value, json};
+use std::io::Write;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::task::spawn_blocking;
+
+const APPROVAL_PASSWORD: &str = "correct horse battery staple";
+const TERRITORY: &str = "NJ";
+const CUSTOMERS: &str = "\
+code,name,address,city,phone,lat,lon
+S1,Café Lumière,1 Ocean Ave,Long Branch,+17325550101,40.3000,-73.9800
+S2,Corner Grocery,2 Ocean Ave,Long Branch,+17325550102,40.3010,-73.9801
+S3,沈記 Noodles,3 Ocean Ave,Long Branch,+17325550103,40.3020,-73.9802
+S4,Harbor Pharmacy,4 Pier Rd,Deal,+17325550104,40.2500,-73.9900
+S5,Boardwalk Deli,5 Pier Rd,Deal,+17325550105,40.2510,-73.9901
+";
+
+/// What the lines on standard input act on.
+#[derive(Clone)]
+struct Stage {
+    admin: Admin,
+    rep: UserId,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(Config {
+        data_dir: folder.path().to_owned(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        public_url: None,
+        org_name: "Garden State Snacks".to_owned(),
+        first_admin: Some(NewAdmin {
+            email: "ada@example.com".to_owned(),
+            name: "Ada".to_owned(),
+            password: Secret::from(APPROVAL_PASSWORD),
+        }),
+    })
+    .await?;
+    let admin = server.admin();
+    let stage = spawn_blocking(|| Stage::set(admin)).await??;
+    say(&json!({ "url": server.url() }))?;
+
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        if line == "stop" {
+            break;
+        }
+        let stage = stage.clone();
+        let answer = spawn_blocking(move || stage.obey(&line)).await?;
+        say(&answer.unwrap_or_else(|error| json!({ "error": format!("{error:#}") })))?;
+    }
+    server.stop().await;
+    Ok(())
+}
+
+impl Stage {
+    /// Brings in the customers and the rep.
+    fn set(admin: Admin) -> Result<Self> {
+        let header: Vec<String> =
+            CUSTOMERS.lines().next().unwrap_or_default().split(',').map(str::to_owned).collect();
+        let mapping =
+            Mapping { territory: TerritoryFrom::Fixed(TERRITORY.to_owned()), ..Mapping::guess(&header) };
+        let report = admin.import_customers(Admin::OPERATOR, CUSTOMERS.as_bytes(), &mapping, &mut |_| {})?;
+        if !report.rejected.is_empty() {
+            bail!("customers were rejected: {:?}", report.rejected);
+        }
+        let rep = NewUser {
+            email: "ana@example.com".to_owned(),
+            name: "Ana".to_owned(),
+            role: Role::Rep,
+            territories: vec![TERRITORY.to_owned()],
+            password: None,
+        };
+        let rep = admin.add_user(Admin::OPERATOR, rep)?;
+        Ok(Self { admin, rep })
+    }
+
+    fn obey(&self, line: &str) -> Result<Value> {
+        let (word, name) = line.split_once(' ').unwrap_or((line, ""));
+        let Self { admin, rep } = self;
+        match word {
+            "ticket" => return Ok(json!({ "ticket": admin.issue_ticket(Admin::OPERATOR, *rep)?.text })),
+            "status" => {
+                let device = admin.device(self.device(name)?)?.context("the device is gone")?;
+                return Ok(json!({ "status": format!("{:?}", device.view.state) }));
+            }
+            "lock" => admin.lock(Admin::OPERATOR, self.device(name)?, "a test")?,
+            "unlock" => admin.unlock(Admin::OPERATOR, self.device(name)?)?,
+            "wipe" => {
+                let approval = Secret::from(APPROVAL_PASSWORD);
+                admin.wipe(Admin::OPERATOR, self.device(name)?, "a test", &approval)?;
+            }
+            other => bail!("there is no command {other}"),
+        }
+        Ok(json!({ "done": word }))
+    }
+
+    fn device(&self, name: &str) -> Result<DeviceId> {
+        let devices = self.admin.devices()?;
+        let device = devices.into_iter().find(|device| device.name == name);
+        Ok(device.with_context(|| format!("there is no device {name}"))?.id)
+    }
+}
+
+fn say(answer: &Value) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{answer}")?;
+    Ok(out.flush()?)
+}
