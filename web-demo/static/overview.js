@@ -9,6 +9,7 @@ async function tick() {
   if (holds <= 0) {
     const facts = await (await fetch("/api/overview")).json();
     code.textContent = facts.code;
+    code.removeAttribute("aria-busy");
     holds = facts.code_holds_s;
   }
   left.value = holds;

@@ -7,6 +7,7 @@ const app = document.getElementById("app");
 const number = document.body.dataset.phone;
 let state = null;
 let drawn = "";
+let steady;
 
 const ROUTES = {
   round: screens.round, customers: screens.customers, customer: screens.customer,
@@ -65,11 +66,11 @@ const typing = () => {
 async function draw(fresh) {
   const { name, id } = place();
   const key = `${name}/${id ?? ""}`;
-  if (!fresh && drawn === key && typing()) {
-    app.querySelector("header.top")?.querySelector("#sync")?.replaceWith(syncButton());
-    return;
-  }
+  const keep = () => app.querySelector("#sync")?.replaceWith(syncButton());
+  if (!fresh && drawn === key && typing()) return keep();
   const screen = await ROUTES[name](state, id);
+  if (!fresh && drawn === key && screen.steady && screen.steady === steady) return keep();
+  steady = screen.steady;
   const old = drawn === key ? app.querySelector("main") : null;
   const scroll = old?.scrollTop ?? 0;
   const main = h("main", {}, screen.content);
@@ -181,9 +182,22 @@ document.addEventListener("keydown", (event) => gate?.onkeys?.(event));
 
 let busy = false;
 let again = false;
+let pressing = false;
+let missed = false;
+
+// A button that is drawn anew under a finger never gets its click.
+document.addEventListener("pointerdown", () => { pressing = true; }, true);
+for (const end of ["pointerup", "pointercancel"]) {
+  document.addEventListener(end, () => setTimeout(() => {
+    pressing = false;
+    if (missed) refresh();
+  }, 60), true);
+}
 
 /** Asks the core what is new and draws it; one at a time, and once more if something happened meanwhile. */
 export async function refresh() {
+  missed = pressing;
+  if (pressing) return;
   if (busy) { again = true; return; }
   busy = true;
   try {

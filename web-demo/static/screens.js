@@ -210,7 +210,8 @@ export async function visit(state, id) {
   if (open) {
     content.push(h("button.button", { type: "button", id: "check-out", onclick: async () => { await writing.save(); leave(visit); } }, "Check out"));
   }
-  return { title: customer.name, back, tab: "round", content, shown: () => tickElapsed(visit) };
+  // What is written here is saved as it is written: a redraw would only take the cursor away.
+  return { title: customer.name, back, tab: "round", content, steady: visit.state, shown: () => tickElapsed(visit) };
 }
 
 function tickElapsed(visit) {
@@ -366,7 +367,7 @@ export async function passcode() {
     save.disabled = false;
     refresh();
   };
-  return { title: "Change passcode", back: "#/more", tab: "more", content: [
+  return { title: "Change passcode", back: "#/more", tab: "more", steady: "form", content: [
     h("p.large", {}, "Change passcode"),
     h("form", { onsubmit: submit }, oldField, freshField, againField, problem, save)] };
 }
