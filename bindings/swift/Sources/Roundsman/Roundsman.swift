@@ -1,0 +1,127 @@
+import Foundation
+@_exported import RoundsmanFace
+
+/// The client as a Swift app uses it: one for each folder, for as long as the process lives.
+///
+/// Every call may be made from any task or thread. Failures are ``RoundsmanError``s, and each says what to do.
+/// Cancelling the task stops a sync at once; what was stored stays, and the next sync goes on from there.
+public final class Roundsman: Sendable {
+    private let client: RoundsmanClient
+
+    /// The customers. Calls fail with `.Locked` while the vault is closed.
+    public let customers: Customers
+
+    /// The visits. Calls fail with `.Locked` while the vault is closed.
+    public let visits: Visits
+
+    /// What was not sent, or was refused. Calls fail with `.Locked` while the vault is closed.
+    public let outbox: Outbox
+
+    /// Opens the client in `folder`, which is its own: nobody else may touch what is inside. Finishes a lock or a
+    /// wipe that was interrupted before anything else.
+    ///
+    /// - Parameter deviceName: What the person calls the device; shown to the administrator.
+    public static func open(
+        folder: URL, keys: PlatformKeys, deviceName: String, platform: String
+    ) async throws -> Roundsman {
+        let options = Options(dir: folder.path, deviceName: deviceName, platform: platform)
+        return Roundsman(try await RoundsmanClient.open(options: options, keys: keys))
+    }
+
+    private init(_ client: RoundsmanClient) {
+        self.client = client
+        customers = client.customers()
+        visits = client.visits()
+        outbox = client.outbox()
+    }
+
+    /// What the client is ready for: which screen to show.
+    public var state: ClientState { client.state() }
+
+    /// Who is enrolled and where; nil before enrolment and after a wipe.
+    public var profile: Profile? { client.profile() }
+
+    /// Joins an organisation with the text of its enrolment code, and sets the passcode. Leaves the client open and
+    /// empty: ``sync(onStep:)`` fetches the data. Empties `passcode`.
+    public func enrol(ticket: String, passcode: Passcode) async throws {
+        try await client.enrol(ticket: ticket, passcode: passcode)
+    }
+
+    /// Opens the vault; takes about half a second by design. Empties `passcode`.
+    public func unlock(_ passcode: Passcode) async throws {
+        try await client.unlock(passcode: passcode)
+    }
+
+    /// Closes the vault: keys leave memory, unsent work stays. Returns when it is done, so that it can be called
+    /// while the app goes to the background.
+    public func lock() {
+        client.lock()
+    }
+
+    /// Changes the passcode. Empties both.
+    public func changePasscode(from old: Passcode, to new: Passcode) async throws {
+        try await client.changePasscode(old: old, new: new)
+    }
+
+    /// Sends what is unsent and fetches what is new. `onStep` is called from a thread of the library.
+    @discardableResult
+    public func sync(onStep: (@Sendable (SyncStep) -> Void)? = nil) async throws -> SyncReport {
+        let cancel = CancelHandle()
+        return try await withTaskCancellationHandler {
+            try await client.sync(progress: onStep.map(Steps.init), cancel: cancel)
+        } onCancel: {
+            cancel.cancel()
+        }
+    }
+
+    /// Reports to the server and carries out the administrator's commands. Needs no passcode: call it from the
+    /// background, while locked, and during a wipe.
+    @discardableResult
+    public func checkIn() async throws -> [DeviceEvent] {
+        try await client.checkIn()
+    }
+
+    /// What changes from now on, commit by commit, until the vault closes or the stream is dropped. Ask again after
+    /// the next unlock.
+    public func changes() throws -> AsyncStream<Change> {
+        let (stream, continuation) = AsyncStream.makeStream(of: Change.self)
+        let subscription = try client.observe(observer: Changes(continuation: continuation))
+        continuation.onTermination = { _ in subscription.end() }
+        return stream
+    }
+}
+
+extension Passcode {
+    /// Moves a passcode into the library. Swift can't overwrite a `String`: for a keypad of your own, make an empty
+    /// `Passcode` and `push` each key, and nothing of it is ever in a string.
+    public convenience init(typed: String) throws {
+        self.init()
+        for scalar in typed.unicodeScalars {
+            try push(codePoint: scalar.value)
+        }
+    }
+}
+
+private final class Steps: SyncProgress {
+    private let onStep: @Sendable (SyncStep) -> Void
+
+    init(_ onStep: @escaping @Sendable (SyncStep) -> Void) {
+        self.onStep = onStep
+    }
+
+    func step(step: SyncStep) {
+        onStep(step)
+    }
+}
+
+private final class Changes: Observer {
+    private let continuation: AsyncStream<Change>.Continuation
+
+    init(continuation: AsyncStream<Change>.Continuation) {
+        self.continuation = continuation
+    }
+
+    func changed(change: Change) {
+        continuation.yield(change)
+    }
+}

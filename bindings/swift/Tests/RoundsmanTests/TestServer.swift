@@ -1,0 +1,48 @@
+import Foundation
+
+/// A real server in a process of its own, with five customers and one rep.
+final class TestServer {
+    private let process = Process()
+    private let requests = Pipe()
+    private let answers = Pipe()
+
+    init() throws {
+        let path = ProcessInfo.processInfo.environment["ROUNDSMAN_TESTSERVER"] ?? "roundsman-testserver"
+        process.executableURL = URL(fileURLWithPath: path)
+        process.standardInput = requests
+        process.standardOutput = answers
+        try process.run()
+        _ = try answer("url")
+    }
+
+    /// A fresh enrolment code for the rep.
+    func ticket() throws -> String {
+        try ask("ticket", "ticket")
+    }
+
+    func wipe(_ device: String) throws {
+        _ = try ask("wipe \(device)", "done")
+    }
+
+    func stop() {
+        try? requests.fileHandleForWriting.close()
+        process.waitUntilExit()
+    }
+
+    private func ask(_ line: String, _ key: String) throws -> String {
+        try requests.fileHandleForWriting.write(contentsOf: Data("\(line)\n".utf8))
+        return try answer(key)
+    }
+
+    private func answer(_ key: String) throws -> String {
+        var line = Data()
+        while let byte = try answers.fileHandleForReading.read(upToCount: 1), byte != Data("\n".utf8), !byte.isEmpty {
+            line.append(byte)
+        }
+        let answer = try JSONSerialization.jsonObject(with: line) as? [String: String]
+        guard let value = answer?[key] else {
+            throw CocoaError(.coderReadCorrupt, userInfo: ["line": String(decoding: line, as: UTF8.self)])
+        }
+        return value
+    }
+}
