@@ -83,7 +83,7 @@ function arrive(customer, visit) {
   sheet("Where are you?", "A real phone asks its GPS. Here you choose what it says.",
     h("ul.list", {},
       choice("at_the_store", "pin", "At the store", "A few metres from the door", at("at_the_store")),
-      choice("two_kilometres_away", "away", "2 km away", "The visit is flagged, never refused", at("two_kilometres_away")),
+      choice("two_kilometres_away", "away", "2 km away", "Flagged, never refused", at("two_kilometres_away")),
       choice("no_signal", "nosignal", "No position", "A basement, or GPS is off", at("no_signal"))));
 }
 
@@ -250,7 +250,7 @@ function leave(visit) {
   const out = (outcome, reason) => async () => {
     await post(`/visits/${visit.id}/check-out`, { outcome, reason });
     closeSheet();
-    toast("Visit finished and saved on this phone");
+    toast("Visit saved on this phone");
     go("round");
   };
   const pick = (outcome) => (event) => tap(event.currentTarget, out(outcome, null));
@@ -274,7 +274,7 @@ export async function unsent(state) {
   const press = (path) => (event) => tap(event.currentTarget, () => post(path));
   const line = (entry) => h("li.visit-line", { "data-seq": entry.seq },
     h("div.head", {}, entry.title, h(`span.chip${entry.refusal ? ".bad" : ""}`, {}, entry.refusal ? "Refused" : "Waiting")),
-    h("p.step", {}, `${entry.what} · ${when(entry.made)}`),
+    h("p.step", {}, [entry.what, entry.changes > 1 && many(entry.changes, "change", "changes"), when(entry.made)].filter(Boolean).join(" · ")),
     entry.refusal && h("p.refusal", {}, sentence(entry.refusal)),
     entry.refusal && h("div.tools", {},
       h("button.button.quiet.small", { type: "button", onclick: press(`/outbox/${entry.seq}/resend`) }, "Send again"),
@@ -284,7 +284,7 @@ export async function unsent(state) {
     h("p.step", {}, "A colleague’s version won; yours is kept here."),
     h("div.tools", {}, h("button.button.quiet.small", { type: "button", onclick: press(`/conflicts/${conflict.id}/dismiss`) }, "Dismiss")));
   const content = [syncCard(state)];
-  if (entries.length) content.push(h("h2.label", {}, many(entries.length, "change", "changes"), " on this phone only"), h("ul.list", { id: "entries" }, entries.map(line)));
+  if (entries.length) content.push(h("h2.label", {}, many(state.unsent, "change", "changes"), " on this phone only"), h("ul.list", { id: "entries" }, entries.map(line)));
   else content.push(empty("check", "Everything is sent", "What you do next shows up here until the server has it."));
   if (conflicts.length) content.push(h("h2.label", {}, "Two people wrote the same"), h("ul.list", {}, conflicts.map(lost)));
   return { title: "Unsent work", content };
@@ -326,7 +326,7 @@ export async function more(state) {
       h("li", {}, h("button.row", { type: "button", id: "airplane", role: "switch", "aria-checked": String(state.airplane),
         onclick: (event) => tap(event.currentTarget, () => post("/airplane", { on: !state.airplane })) },
       h("span.avatar", {}, icon("plane")),
-      h("span.body", {}, h("span.title", {}, "Airplane mode"), h("span.sub", {}, state.airplane ? "No connection to anything" : "Everything goes on working")),
+      h("span.body", {}, h("span.title", {}, "Airplane mode"), h("span.sub", {}, state.airplane ? "No connection to anything" : "Work goes on offline")),
       h("span.switch")))),
     syncCard(state),
     h("ul.list", {},

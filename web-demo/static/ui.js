@@ -67,7 +67,8 @@ export const count = (n) => new Intl.NumberFormat(locale).format(n);
 export const many = (n, one, more) => `${count(n)} ${n === 1 ? one : more}`;
 export function metres(m) {
   if (m === null || m === undefined) return "";
-  if (m < 950) return `${Math.max(10, Math.round(m / 10) * 10)} m`;
+  if (m < 100) return `${Math.round(m)} m`;
+  if (m < 950) return `${Math.round(m / 10) * 10} m`;
   return `${(m / 1000).toFixed(m < 9950 ? 1 : 0)} km`;
 }
 export function minutes(from, to) {
@@ -105,7 +106,7 @@ export function toast(text) {
   element.textContent = text;
   element.classList.add("shown");
   clearTimeout(hiding);
-  hiding = setTimeout(() => element.classList.remove("shown"), 3200);
+  hiding = setTimeout(() => element.classList.remove("shown"), 2400);
 }
 
 const layer = document.getElementById("sheet-layer");

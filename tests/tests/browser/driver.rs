@@ -28,7 +28,10 @@ impl Driver {
     /// Starts chromedriver on a port that is free.
     pub(crate) async fn start() -> Result<Self> {
         ensure!(installed("chromium"), "there is no chromium: install the Debian package chromium");
-        ensure!(installed("chromedriver"), "there is no chromedriver: install the Debian package chromium-driver");
+        ensure!(
+            installed("chromedriver"),
+            "there is no chromedriver: install the Debian package chromium-driver"
+        );
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())

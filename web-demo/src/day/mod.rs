@@ -133,12 +133,13 @@ async fn back_online(world: &World, made: &[Vec<Made>], ledger: &mut Ledger<'_>)
     // Whoever syncs first can't have what the others send later: the first one comes again.
     let order =
         world.phones().iter().zip(world.reps()).chain(world.phones().iter().zip(world.reps()).take(1));
-    for (phone, rep) in order {
+    for (turn, (phone, rep)) in order.enumerate() {
         let begun = Instant::now();
         let report = phone.sync().await?;
         let line = format!("{} sent, {} received in {}", report.sent, report.received, time(begun.elapsed()));
         ledger.say(format!("{}: {line}, {} refused", rep.name, report.rejected))?;
-        ledger.figure(format!("sync, {}", rep.name), line);
+        let again = if turn < world.phones().len() { "" } else { " again" };
+        ledger.figure(format!("sync, {}{again}", rep.name), line);
     }
     for (phone, rep) in world.phones().iter().zip(world.reps()) {
         let left = phone.client().outbox()?.count()?;

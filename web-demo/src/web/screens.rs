@@ -178,13 +178,21 @@ pub(super) async fn outbox(State(world): Shared, Path(number): Path<usize>) -> A
     let phone = phone(&world, number)?;
     let view = ask(phone, |phone| {
         let outbox = phone.client().outbox()?;
-        let entries = outbox.unsent()?.into_iter().map(|entry| in_words(&entry, phone));
+        let mut entries: Vec<(Uuid, UnsentView)> = Vec::new();
+        for entry in outbox.unsent()? {
+            let same = |shown: &&mut (Uuid, UnsentView)| shown.0 == entry.record && shown.1.refusal.is_none();
+            // What waits about one record is one line; what was refused stands alone, to be dealt with.
+            match entries.iter_mut().find(same).filter(|_| !is_refused(&entry)) {
+                Some((_, shown)) => shown.changes += 1,
+                None => entries.push((entry.record, in_words(&entry, phone)?)),
+            }
+        }
         let conflicts = outbox.conflicts()?.into_iter().map(|conflict| {
             let (title, _) = about(phone, conflict.entity, conflict.record)?;
             Ok(ConflictView { id: conflict.id, title, field: conflict.conflict.field.replace('_', " ") })
         });
         Ok(OutboxView {
-            entries: entries.collect::<Result<_, Error>>()?,
+            entries: entries.into_iter().map(|(_, entry)| entry).collect(),
             conflicts: conflicts.collect::<Result<_, Error>>()?,
         })
     });
@@ -197,6 +205,7 @@ fn in_words(entry: &Unsent, phone: &Phone) -> Result<UnsentView, Error> {
         seq: entry.seq.0,
         title,
         what,
+        changes: 1,
         made: entry.made_at.timestamp_millis(),
         refusal: match &entry.status {
             Status::Waiting => None,

@@ -211,6 +211,9 @@ pub(super) struct UnsentView {
     pub(super) seq: u64,
     pub(super) title: String,
     pub(super) what: &'static str,
+    /// How many changes of the same record wait together.
+    pub(super) changes: usize,
+    /// When the first was made.
     pub(super) made: i64,
     /// Why the server refused it; nothing while it waits.
     pub(super) refusal: Option<String>,
