@@ -11,10 +11,10 @@ use crate::vault::{KdfCost, Passcode, Profile, Seams, Vault, VaultError, VaultSt
 use crate::visits::Visits;
 use crate::{Error, VERSION};
 use roundsman_model::UserId;
+use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{EnrolAnswer, EnrolRequest, RootAnswer};
 use roundsman_protocol::root::Root;
 use roundsman_protocol::ticket::Ticket;
-use roundsman_protocol::ErrorCode;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -239,7 +239,13 @@ impl Client {
         let store = Store::open(&inner.vault.database_path(), &key.pragma_text())?;
         inner.vault.opened()?;
         inner.begin(store, user);
-        Ok(())
+        // A lock or a wipe that came in meanwhile found no session to close.
+        if inner.vault.state() == VaultState::Ready {
+            Ok(())
+        } else {
+            inner.end();
+            Err(self.closed())
+        }
     }
 
     /// Closes the vault: connections are closed and keys leave memory. Unsent work stays.
@@ -247,12 +253,18 @@ impl Client {
         self.inner.end();
     }
 
-    /// Changes the passcode. The vault stays as it is, open or closed.
+    /// Changes the passcode. The vault stays as it is, open or closed, unless the last attempt was wrong too: then
+    /// the device is locked.
     ///
     /// # Errors
     /// As [`unlock`](Self::unlock) for the old passcode.
     pub fn change_passcode(&self, old: &Passcode, new: &Passcode) -> Result<(), Error> {
-        Ok(self.inner.vault.change_passcode(old, new)?)
+        let changed = self.inner.vault.change_passcode(old, new);
+        // The last wrong attempt locks the device, and the open session with it.
+        if self.inner.vault.state() != VaultState::Ready {
+            self.inner.end();
+        }
+        Ok(changed?)
     }
 
     /// The customers.
@@ -311,7 +323,12 @@ impl Client {
                 self.talk(&endpoint).sync(&session.store, progress).await
             }
             // A device that is blocked, or whose tokens are revoked, may still have a command waiting.
-            Err(error) if matches!(error.server_code(), Some(ErrorCode::DeviceBlocked | ErrorCode::TokenInvalid)) => {
+            Err(error)
+                if matches!(
+                    error.server_code(),
+                    Some(ErrorCode::DeviceBlocked | ErrorCode::TokenInvalid)
+                ) =>
+            {
                 let mut report = Report::default();
                 let unsent = || session.store.unsent_count().ok();
                 report.events = self.talk(&endpoint).check_in(unsent, &mut report.requests).await?;

@@ -28,6 +28,7 @@ pub mod visits;
 
 pub use client::{Client, Config, State};
 pub use error::Error;
+pub use net::HttpsTransport;
 pub use roundsman_model as model;
 pub use roundsman_protocol as protocol;
 

@@ -240,11 +240,11 @@ fn a_lock_takes_the_share_away_and_an_unlock_brings_it_back() {
 
     let app = phone.start().unwrap();
     assert!(matches!(app.opens_with(RIGHT), Err(VaultError::Locked)));
-    assert_eq!(app.device.report(3).unwrap().state, DeviceState::Locked);
+    assert_eq!(app.device.report(Some(3)).unwrap().state, DeviceState::Locked);
     office.grants_unlock = true;
     assert_eq!(app.talk(&mut office).unwrap(), [DeviceEvent::Unlocked]);
     assert_eq!(office.proven(), ["locked", "unlocked"]);
-    assert!(app.device.report(3).unwrap().unlock.is_none());
+    assert!(app.device.report(Some(3)).unwrap().unlock.is_none());
 
     // The share was away, so the next passcode makes a new one, which goes into escrow too.
     assert_eq!(office.shares(), 1);
@@ -310,14 +310,14 @@ fn a_wiped_vault_never_opens_again_and_leaves_only_proof() {
     drop(app);
     let app = phone.start().unwrap();
     assert!(matches!(app.opens_with(RIGHT), Err(VaultError::Wiping)));
-    let report = app.device.report(0).unwrap();
-    assert_eq!((report.state, report.unsent), (DeviceState::Wiped, 7));
+    let report = app.device.report(Some(0)).unwrap();
+    assert_eq!((report.state, report.unsent), (DeviceState::Wiped, Some(7)));
     app.talk(&mut office).unwrap();
     assert_eq!(office.proven(), ["shredded", "complete"]);
     let Progress::Shredded { keys, platform_confirmed, unsent } = &office.receipts[0].progress else {
         panic!("not shredded");
     };
-    assert_eq!((keys.len(), *platform_confirmed, *unsent), (3, true, 7));
+    assert_eq!((keys.len(), *platform_confirmed, *unsent), (3, true, Some(7)));
     assert!(matches!(office.receipts[1].progress, Progress::Complete { files: 3 }));
 
     assert_eq!((app.vault.state(), app.vault.profile()), (VaultState::Wiped, None));
@@ -408,9 +408,9 @@ fn a_repeated_command_is_answered_again_and_has_no_second_effect() {
 
     assert_eq!(app.take(&answer(vec![lock.clone(), lock])).unwrap(), []);
     assert_eq!(app.vault.state(), VaultState::Ready);
-    let report = app.device.report(0).unwrap();
+    let report = app.device.report(Some(0)).unwrap();
     assert_eq!(report.receipts.len(), 1);
-    assert_eq!(report.receipts, app.device.report(0).unwrap().receipts, "the same bytes each time");
+    assert_eq!(report.receipts, app.device.report(Some(0)).unwrap().receipts, "the same bytes each time");
     office.answer(&report);
     assert_eq!(office.proven(), ["locked"]);
     app.opens_with(RIGHT).unwrap();
@@ -425,7 +425,7 @@ fn a_receipt_is_repeated_until_the_server_has_it_and_no_later_one_is_dropped_for
     app.take(&answer(vec![lock])).unwrap();
     drop(app);
     let app = phone.start().unwrap();
-    let first = app.device.report(0).unwrap();
+    let first = app.device.report(Some(0)).unwrap();
     assert_eq!(first.receipts.len(), 1);
     let lock = office.order(Kind::Lock);
     // The server claims more than it was told.
@@ -433,7 +433,7 @@ fn a_receipt_is_repeated_until_the_server_has_it_and_no_later_one_is_dropped_for
     greedy.receipts_stored = 99;
     app.take(&greedy).unwrap();
     app.take(&CheckinAnswer { commands: vec![], ..greedy }).unwrap();
-    assert_eq!(app.device.report(0).unwrap().receipts.len(), 1);
+    assert_eq!(app.device.report(Some(0)).unwrap().receipts.len(), 1);
 }
 
 #[test]
@@ -489,12 +489,12 @@ fn an_unlock_answers_only_the_open_challenge_and_only_with_the_share_that_was_gi
     let app = phone.start().unwrap();
     office.order(Kind::Lock);
     app.talk(&mut office).unwrap();
-    let stale = app.device.report(0).unwrap().unlock.unwrap();
+    let stale = app.device.report(Some(0)).unwrap().unlock.unwrap();
     drop(app);
 
     // After a restart the device has asked anew.
     let app = phone.start().unwrap();
-    let fresh = app.device.report(0).unwrap().unlock.unwrap();
+    let fresh = app.device.report(Some(0)).unwrap().unlock.unwrap();
     assert_ne!(stale, fresh);
     let late = office.sign(&office.command(office.unlock(&stale).unwrap()));
     let mut liar = office.clone();

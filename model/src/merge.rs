@@ -94,9 +94,9 @@ pub fn merge(def: &EntityDef, row: &Fields, marks: &Marks, edit: Edit<'_>) -> Re
         if field.merge == Merge::Immutable && !theirs.is_null() {
             return Err(RuleError::Immutable { field: name.clone() });
         }
-        let collides = marks
-            .get(name)
-            .is_some_and(|mark| mark.rev > edit.base && (mark.device.is_none() || mark.device != edit.device));
+        let collides = marks.get(name).is_some_and(|mark| {
+            mark.rev > edit.base && (mark.device.is_none() || mark.device != edit.device)
+        });
         if !collides {
             merged.changes.insert(name.clone(), mine.clone());
             continue;
@@ -174,21 +174,22 @@ mod tests {
     }
 
     fn collide(name: &str, theirs: Value, mine: Value, mine_later: bool) -> Result<Merged, RuleError> {
-        let marks = Marks::from([(
-            name.to_owned(),
-            Mark { rev: Rev(2), stamp: Stamp(50), device: device(1) },
-        )]);
+        let marks =
+            Marks::from([(name.to_owned(), Mark { rev: Rev(2), stamp: Stamp(50), device: device(1) })]);
         let stamp = Stamp(if mine_later { 60 } else { 40 });
         let mine = one(name, mine);
-        merge(&DEF, &one(name, theirs), &marks, Edit { fields: &mine, base: Rev(1), stamp, device: device(2) })
+        merge(
+            &DEF,
+            &one(name, theirs),
+            &marks,
+            Edit { fields: &mine, base: Rev(1), stamp, device: device(2) },
+        )
     }
 
     #[test]
     fn edits_of_different_fields_both_stand() {
-        let marks = Marks::from([(
-            "latest".to_owned(),
-            Mark { rev: Rev(2), stamp: Stamp(50), device: device(1) },
-        )]);
+        let marks =
+            Marks::from([("latest".to_owned(), Mark { rev: Rev(2), stamp: Stamp(50), device: device(1) })]);
         let mine = one("server", "mine".into());
         let edit = Edit { fields: &mine, base: Rev(1), stamp: Stamp(1), device: device(2) };
         let merged = merge(&DEF, &one("latest", "theirs".into()), &marks, edit);
@@ -197,10 +198,8 @@ mod tests {
 
     #[test]
     fn a_device_never_collides_with_itself() {
-        let marks = Marks::from([(
-            "server".to_owned(),
-            Mark { rev: Rev(9), stamp: Stamp(50), device: device(2) },
-        )]);
+        let marks =
+            Marks::from([("server".to_owned(), Mark { rev: Rev(9), stamp: Stamp(50), device: device(2) })]);
         let mine = one("server", "second".into());
         let edit = Edit { fields: &mine, base: Rev(0), stamp: Stamp(51), device: device(2) };
         let merged = merge(&DEF, &one("server", "first".into()), &marks, edit);
@@ -217,10 +216,7 @@ mod tests {
         assert_eq!(kept(collide("latest", "a".into(), "b".into(), false), "latest"), Ok(None));
         assert_eq!(kept(collide("max", Value::Int(3), Value::Int(5), false), "max"), Ok(Some(Value::Int(5))));
         assert_eq!(kept(collide("max", Value::Int(5), Value::Int(3), true), "max"), Ok(None));
-        assert_eq!(
-            kept(collide("append", "a".into(), "b".into(), true), "append"),
-            Ok(Some("a\nb".into()))
-        );
+        assert_eq!(kept(collide("append", "a".into(), "b".into(), true), "append"), Ok(Some("a\nb".into())));
         assert_eq!(
             collide("immutable", "a".into(), "b".into(), true),
             Err(RuleError::Immutable { field: "immutable".into() })

@@ -12,7 +12,7 @@ use crate::customer::Customer;
 use crate::entity::entity;
 use crate::geo::{Position, distance_m};
 use crate::value::choice;
-use crate::{Choice, Class::*, Fields, FieldType, Merge, RuleError, Scope, Value, field};
+use crate::{Choice, Class::*, FieldType, Fields, Merge, RuleError, Scope, Value, field};
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
@@ -209,7 +209,12 @@ pub fn step(state: State, step: Step<'_>) -> Result<Fields, RuleError> {
     Ok(change)
 }
 
-fn unmade(from: State, to: State, reason: String, set: &mut impl FnMut(&str, Value)) -> Result<(), RuleError> {
+fn unmade(
+    from: State,
+    to: State,
+    reason: String,
+    set: &mut impl FnMut(&str, Value),
+) -> Result<(), RuleError> {
     transition(from, to)?;
     if !said(Some(&reason)) {
         return Err(RuleError::ReasonMissing);
@@ -278,7 +283,11 @@ fn rule(old: Option<&Fields>, new: &Fields) -> Result<(), RuleError> {
             }
         }
         State::Missed | State::Cancelled => {
-            if said(text("reason")) { Ok(()) } else { Err(RuleError::ReasonMissing) }
+            if said(text("reason")) {
+                Ok(())
+            } else {
+                Err(RuleError::ReasonMissing)
+            }
         }
     }
 }
@@ -308,7 +317,8 @@ mod tests {
     }
 
     fn check_in(position: Option<Position>) -> Option<String> {
-        let change = step(State::Planned, Step::CheckIn { now: now(), position, customer: &customer() }).ok()?;
+        let change =
+            step(State::Planned, Step::CheckIn { now: now(), position, customer: &customer() }).ok()?;
         change.get("verdict")?.as_text().map(str::to_owned)
     }
 
@@ -343,7 +353,8 @@ mod tests {
     #[test]
     fn the_day_is_the_phones_own() {
         // 2026-09-21 in UTC, already the 22nd in Shanghai.
-        let late = Moment { at: DateTime::from_timestamp(1_790_013_600, 0).unwrap_or_default(), zone_min: 480 };
+        let late =
+            Moment { at: DateTime::from_timestamp(1_790_013_600, 0).unwrap_or_default(), zone_min: 480 };
         assert_eq!(late.day().to_string(), "2026-09-22");
     }
 

@@ -11,8 +11,8 @@
 //! Every answer carries the nonce for the next proof in the header `dpop-nonce`. What is not a success is a
 //! [`Problem`](crate::Problem).
 
-use crate::escrow::{EscrowedShare, UnlockChallenge};
 use crate::b64;
+use crate::escrow::{EscrowedShare, UnlockChallenge};
 use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceId, OrgId, UserId};
 use serde::{Deserialize, Serialize};
@@ -120,8 +120,9 @@ pub enum DeviceState {
 pub struct Checkin {
     /// Its state.
     pub state: DeviceState,
-    /// Changes that were not sent.
-    pub unsent: u64,
+    /// Changes that were not sent; missing if the vault is closed and can't be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsent: Option<u64>,
     /// The version of the core.
     pub core: String,
     /// The number of the last command it accepted.
@@ -156,14 +157,19 @@ mod opt_b64 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     #[allow(clippy::ref_option, reason = "the signature serde asks for")]
-    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match bytes {
             Some(bytes) => serializer.serialize_str(&super::b64::encode(bytes)),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
         Option::<String>::deserialize(deserializer)?
             .map(|text| super::b64::decode(&text).ok_or_else(|| D::Error::custom("not base64url")))
             .transpose()

@@ -309,9 +309,11 @@ mod tests {
     #[test]
     fn a_command_for_this_device_is_taken() {
         let bench = bench();
-        for (command, key) in
-            [(command(Kind::Lock), &bench.server), (unlock(), &bench.server), (command(Kind::Wipe), &bench.approver)]
-        {
+        for (command, key) in [
+            (command(Kind::Lock), &bench.server),
+            (unlock(), &bench.server),
+            (command(Kind::Wipe), &bench.approver),
+        ] {
             assert_eq!(open(&bench, &command, key), Ok(command));
         }
     }

@@ -110,7 +110,12 @@ pub fn prove<E>(
 ///
 /// # Errors
 /// The first thing that is wrong. Time, nonce and `jti` are left to the caller.
-pub fn verify(proof: &str, method: &str, url: &str, token: Option<&str>) -> Result<(DeviceKey, Claims), ProofError> {
+pub fn verify(
+    proof: &str,
+    method: &str,
+    url: &str,
+    token: Option<&str>,
+) -> Result<(DeviceKey, Claims), ProofError> {
     if proof.len() > MAX_PROOF {
         return Err(ProofError::Malformed);
     }
@@ -122,7 +127,11 @@ pub fn verify(proof: &str, method: &str, url: &str, token: Option<&str>) -> Resu
     };
     let read = |part: &str| b64::decode(part).ok_or(ProofError::Malformed);
     let parsed: Header = serde_json::from_slice(&read(header)?).map_err(|_| ProofError::Malformed)?;
-    if parsed.typ != "dpop+jwt" || parsed.alg != "ES256" || parsed.jwk.kty != "EC" || parsed.jwk.crv != "P-256" {
+    if parsed.typ != "dpop+jwt"
+        || parsed.alg != "ES256"
+        || parsed.jwk.kty != "EC"
+        || parsed.jwk.crv != "P-256"
+    {
         return Err(ProofError::Malformed);
     }
     let point = [[4].as_slice(), &parsed.jwk.x, &parsed.jwk.y].concat();
@@ -168,7 +177,10 @@ mod tests {
         let (proved, claims) = verify(&proof, "POST", URL, Some("token"))?;
         assert_eq!((proved, claims.nonce.as_deref()), (key, Some("n")));
         assert_eq!(verify(&proof, "GET", URL, Some("token")).err(), Some(ProofError::OtherRequest));
-        assert_eq!(verify(&proof, "POST", "https://example/v1/token", Some("token")).err(), Some(ProofError::OtherRequest));
+        assert_eq!(
+            verify(&proof, "POST", "https://example/v1/token", Some("token")).err(),
+            Some(ProofError::OtherRequest)
+        );
         assert_eq!(verify(&proof, "POST", URL, Some("stolen")).err(), Some(ProofError::OtherToken));
         assert_eq!(verify(&proof, "POST", URL, None).err(), Some(ProofError::OtherToken));
         Ok(())

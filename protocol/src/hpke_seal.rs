@@ -48,15 +48,16 @@ pub fn seal(
 ) -> Result<Sealed, SealError> {
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(public).map_err(|_| SealError)?;
     let mut once = OneShot { seed, drawn: 0 };
-    let (enc, ciphertext) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeS::Base,
-        &public,
-        info,
-        plaintext,
-        aad,
-        &mut once,
-    )
-    .map_err(|_| SealError)?;
+    let (enc, ciphertext) =
+        hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeS::Base,
+            &public,
+            info,
+            plaintext,
+            aad,
+            &mut once,
+        )
+        .map_err(|_| SealError)?;
     Ok(Sealed { enc: enc.to_bytes().into(), ciphertext })
 }
 
@@ -64,7 +65,12 @@ pub fn seal(
 ///
 /// # Errors
 /// [`SealError`] if any of them differs.
-pub fn open(sealed: &Sealed, private: &[u8; 32], info: &[u8], aad: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+pub fn open(
+    sealed: &Sealed,
+    private: &[u8; 32],
+    info: &[u8],
+    aad: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private).map_err(|_| SealError)?;
     let enc = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&sealed.enc).map_err(|_| SealError)?;
     hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(

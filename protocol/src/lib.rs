@@ -48,7 +48,9 @@ pub mod b64 {
     }
 
     /// For `#[serde(with = "b64")]`.
-    pub fn deserialize<'de, D: Deserializer<'de>, T: TryFrom<Vec<u8>>>(deserializer: D) -> Result<T, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>, T: TryFrom<Vec<u8>>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = decode(&text).ok_or_else(|| D::Error::custom("not base64url"))?;
         T::try_from(bytes).map_err(|_| D::Error::custom("wrong length"))

@@ -29,9 +29,9 @@ pub enum Progress {
         /// Whether the platform's keystore confirmed that its key is gone.
         #[n(1)]
         platform_confirmed: bool,
-        /// How many changes had not been sent.
+        /// How many changes had not been sent; `None` if the vault was closed and could not be asked.
         #[n(2)]
-        unsent: u64,
+        unsent: Option<u64>,
     },
     /// Every file is removed too; nothing is left to do.
     #[n(4)]

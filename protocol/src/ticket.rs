@@ -59,7 +59,10 @@ pub struct Ticket {
 /// The token is a secret: only whose ticket it is may be shown.
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("org_name", &self.org_name).field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("org_name", &self.org_name)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 

@@ -148,7 +148,7 @@ impl Phone {
     pub(crate) fn report(&self) -> Checkin {
         Checkin {
             state: self.state,
-            unsent: 0,
+            unsent: Some(0),
             core: "0.1.0".into(),
             last_command: self.last_command,
             receipts: vec![],

@@ -17,7 +17,7 @@ use uuid::Uuid;
 fn report() -> Checkin {
     Checkin {
         state: DeviceState::Active,
-        unsent: 1,
+        unsent: Some(1),
         core: "0.1.0".into(),
         last_command: 0,
         receipts: vec![],

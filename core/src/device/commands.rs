@@ -18,7 +18,7 @@ impl Device {
     pub(super) fn obey(
         &self,
         envelope: &[u8],
-        unsent: u64,
+        unsent: Option<u64>,
         close: &dyn Fn(),
         talk: &mut Talk,
     ) -> Result<Option<DeviceEvent>, VaultError> {
@@ -86,7 +86,7 @@ impl Device {
         }
     }
 
-    fn wipe(&self, order: Order, unsent: u64, close: &dyn Fn()) -> Result<DeviceEvent, VaultError> {
+    fn wipe(&self, order: Order, unsent: Option<u64>, close: &dyn Fn()) -> Result<DeviceEvent, VaultError> {
         let outcome = self.vault.wipe(order, unsent, close);
         if self.vault.state() == VaultState::Wiping {
             if let Err(error) = outcome {

@@ -97,12 +97,13 @@ impl Device {
         }
     }
 
-    /// What to tell the server. `unsent` is the number of changes that were not sent. A locked device adds a
+    /// What to tell the server. `unsent` is the number of changes that were not sent, if the vault is open to
+    /// be asked. A locked device adds a
     /// challenge, which holds for as long as this object lives.
     ///
     /// # Errors
     /// Not enrolled, or wiped and proven; the keystore or the disk failed.
-    pub fn report(&self, unsent: u64) -> Result<Checkin, VaultError> {
+    pub fn report(&self, unsent: Option<u64>) -> Result<Checkin, VaultError> {
         let (_gate, mut talk) = (self.vault.gate(), self.talk());
         if let Err(error) = self.vault.resume() {
             tracing::warn!(%error, "an interrupted change could not be finished yet");
@@ -141,7 +142,7 @@ impl Device {
     pub fn take(
         &self,
         answer: &CheckinAnswer,
-        unsent: u64,
+        unsent: Option<u64>,
         close: &dyn Fn(),
     ) -> Result<Vec<DeviceEvent>, VaultError> {
         let (_gate, mut talk) = (self.vault.gate(), self.talk());
@@ -159,7 +160,7 @@ impl Device {
     fn work_through(
         &self,
         answer: &CheckinAnswer,
-        unsent: u64,
+        unsent: Option<u64>,
         close: &dyn Fn(),
         talk: &mut Talk,
         events: &mut Vec<DeviceEvent>,

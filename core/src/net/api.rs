@@ -1,7 +1,9 @@
 //! Requests that prove the device's key (DPoP, RFC 9449), and answers read as the protocol has them.
 
 use crate::Error;
-use crate::platform::{Body, Clock, Entropy, KeyAlias, PlatformKeys, Request, Response, Transport, TransportError};
+use crate::platform::{
+    Body, Clock, Entropy, KeyAlias, PlatformKeys, Request, Response, Transport, TransportError,
+};
 use bytes::Bytes;
 use roundsman_protocol::keys::DeviceKey;
 use roundsman_protocol::ticket::SpkiPin;
@@ -87,7 +89,8 @@ impl Api {
         let url = format!("{}{path}", endpoint.url);
         let mut tried_new_nonce = false;
         loop {
-            let mut headers = vec![("content-type", content.kind.to_owned()), ("dpop", self.proof(&url, token)?)];
+            let mut headers =
+                vec![("content-type", content.kind.to_owned()), ("dpop", self.proof(&url, token)?)];
             headers.extend(content.encoding.map(|encoding| ("content-encoding", encoding.to_owned())));
             headers.extend(token.map(|token| ("authorization", format!("DPoP {token}"))));
             let request = Request {

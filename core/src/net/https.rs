@@ -96,15 +96,20 @@ impl Body for HttpsBody {
 
 /// Tells a certificate that was refused from a connection that was not there.
 fn classify(error: &reqwest::Error) -> TransportError {
-    let mut source: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(cause) = source {
-        let tls = cause
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(_)) = tls {
-            return TransportError::WrongPin;
-        }
-        source = cause.source();
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(_)) => TransportError::WrongPin,
+        _ => TransportError::Offline,
     }
-    TransportError::Offline
+}
+
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
+    }
+    // An I/O error names as its source not what it holds but the source of that.
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match held {
+        Some(held) => tls_error(held),
+        None => tls_error(error.source()?),
+    }
 }

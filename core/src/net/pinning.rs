@@ -1,8 +1,8 @@
 //! Trust by pinned key.
 //!
 //! A certificate is taken only if its chain holds a key from the pin set AND the chain is valid up to that key:
-//! signatures, host name, validity. The pinned certificate is the one trust anchor; the platform's own root
-//! store is never asked, so an authority it trusts can't speak for the server (RFC 7469 has the pin's form).
+//! signatures, host name, validity. The platform's own root store is never asked, so an authority it trusts can't
+//! speak for the server (RFC 7469 has the pin's form).
 
 use roundsman_protocol::sha256;
 use roundsman_protocol::ticket::SpkiPin;
@@ -43,12 +43,20 @@ impl ServerCertVerifier for PinVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let pinned = std::iter::once(end_entity)
-            .chain(intermediates)
-            .find(|certificate| self.is_pinned(certificate))
-            .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
         let mut anchors = RootCertStore::empty();
-        anchors.add(pinned.clone().into_owned())?;
+        if self.is_pinned(end_entity) {
+            // The handshake proves that the server holds the pinned key. Whoever issued its certificate only has
+            // to have done so rightly: name, validity, signature.
+            for certificate in std::iter::once(end_entity).chain(intermediates) {
+                anchors.add(certificate.clone().into_owned())?;
+            }
+        } else {
+            let issuer = intermediates
+                .iter()
+                .find(|certificate| self.is_pinned(certificate))
+                .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+            anchors.add(issuer.clone().into_owned())?;
+        }
         WebPkiServerVerifier::builder_with_provider(Arc::new(anchors), Arc::clone(&self.provider))
             .build()
             .map_err(|_| Error::InvalidCertificate(CertificateError::UnknownIssuer))?

@@ -125,7 +125,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_cut_at_any_byte_ends_in_an_error_or_without_its_end() -> Result<(), Box<dyn std::error::Error>> {
+    async fn an_answer_cut_at_any_byte_ends_in_an_error_or_without_its_end()
+    -> Result<(), Box<dyn std::error::Error>> {
         let line = serde_json::to_string(&Frame::End { server_time: chrono::DateTime::default() })? + "\n";
         let body = packed(line.as_bytes())?;
         for cut in 0..body.len() {

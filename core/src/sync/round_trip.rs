@@ -59,7 +59,8 @@ impl Syncer<'_> {
         for _ in 0..MAX_CHECKINS {
             let checkin = self.report(unsent()).await?;
             *requests += 1;
-            let answer: CheckinAnswer = self.api.post(self.endpoint, "/v1/device/checkin", None, &checkin).await?;
+            let answer: CheckinAnswer =
+                self.api.post(self.endpoint, "/v1/device/checkin", None, &checkin).await?;
             events.extend(self.take(answer, unsent()).await?);
             if !self.device.has_news()? {
                 break;
@@ -76,10 +77,9 @@ impl Syncer<'_> {
         report: &mut Report,
     ) -> Result<bool, Error> {
         cancelled(progress)?;
-        let (mutations, cursors, unsent) = on(store, |store| {
-            Ok((store.pending(MAX_MUTATIONS)?, store.cursors()?, store.unsent_count()?))
-        })
-        .await?;
+        let (mutations, cursors, unsent) =
+            on(store, |store| Ok((store.pending(MAX_MUTATIONS)?, store.cursors()?, store.unsent_count()?)))
+                .await?;
         let head = Head { cursors, device: self.report(Some(unsent)).await? };
         let body = pack(&head, &mutations)?;
         progress.progress(Step::Sending { changes: mutations.len() as u64 });
@@ -159,15 +159,27 @@ impl Syncer<'_> {
             let content =
                 Content { kind: "application/x-ndjson", encoding: Some("gzip"), bytes: body.clone() };
             match self.api.send(self.endpoint, "/v1/sync", Some(&token), content).await {
-                Err(error) if error.server_code() == Some(ErrorCode::TokenExpired) && !renewed => renewed = true,
+                Err(error) if error.server_code() == Some(ErrorCode::TokenExpired) && !renewed => {
+                    renewed = true
+                }
                 other => return other,
             }
         }
     }
 
-    async fn token(&self, store: &Arc<Store>, report: &mut Report, renew: bool) -> Result<Zeroizing<String>, Error> {
+    async fn token(
+        &self,
+        store: &Arc<Store>,
+        report: &mut Report,
+        renew: bool,
+    ) -> Result<Zeroizing<String>, Error> {
         let now = self.clock.now();
-        let kept = self.access.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|kept| kept.valid(now));
+        let kept = self
+            .access
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .and_then(|kept| kept.valid(now));
         match kept {
             Some(token) if !renew => Ok(token),
             _ => {

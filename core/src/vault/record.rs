@@ -93,7 +93,7 @@ pub(crate) struct Wipe {
     pub(crate) cause: Cause,
     /// Changes that were not sent when it began.
     #[n(1)]
-    pub(crate) unsent: u64,
+    pub(crate) unsent: Option<u64>,
     #[n(2)]
     pub(crate) stage: Stage,
 }

@@ -22,7 +22,7 @@ const DELETE_TRIES: usize = 3;
 impl Vault {
     /// Wipes, as far as it can be done without the server. Call it with the gate held; `close` must close the
     /// database.
-    pub(crate) fn wipe(&self, order: Order, unsent: u64, close: &dyn Fn()) -> Result<(), VaultError> {
+    pub(crate) fn wipe(&self, order: Order, unsent: Option<u64>, close: &dyn Fn()) -> Result<(), VaultError> {
         let mark = |record: &mut Record| {
             record.accept(order.seq, order.cause);
             record.status = Status::Wiping(Wipe { cause: order.cause, unsent, stage: Stage::Marked });

@@ -159,7 +159,7 @@ impl App {
 
     /// One report and its answer.
     pub(crate) fn exchange(&self, office: &mut Office) -> Result<Vec<DeviceEvent>, VaultError> {
-        let answer = office.answer(&self.device.report(7)?);
+        let answer = office.answer(&self.device.report(Some(7))?);
         self.take(&answer)
     }
 

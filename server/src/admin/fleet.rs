@@ -211,7 +211,9 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
                 let confirmed = if *platform_confirmed { "yes" } else { "no" };
                 add("Keys destroyed", keys.join(", "));
                 add("Confirmed by the platform's keystore", confirmed.to_owned());
-                add("Changes never sent", unsent.to_string());
+                let unsent =
+                    unsent.map_or_else(|| "unknown: the app was locked".to_owned(), |n| n.to_string());
+                add("Changes never sent", unsent);
             }
             Progress::Complete { files } => add("Files removed", files.to_string()),
             Progress::Refused { reason } => add("Reason", reason.clone()),

@@ -306,7 +306,7 @@ fn wipe_out(org: &Org, phone: &Phone) -> TestResult<Vec<Vec<u8>>> {
         forms.last().map(|form| (form.command, form.hash)).ok_or("command")?
     };
     let keys = vec!["release share".to_owned(), "platform key".to_owned()];
-    let shredded = Progress::Shredded { keys, platform_confirmed: true, unsent: 3 };
+    let shredded = Progress::Shredded { keys, platform_confirmed: true, unsent: Some(3) };
     let receipts = [shredded, Progress::Complete { files: 12 }]
         .map(|progress| phone.sign(&phone.receipt(id, hash, progress)))
         .into_iter()

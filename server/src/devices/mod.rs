@@ -35,7 +35,8 @@ pub(crate) fn check_in(
         return Err(ErrorCode::Malformed.into());
     }
     device.seen_ms = Some(now.timestamp_millis());
-    device.unsent = report.unsent.min(i64::MAX as u64);
+    // A closed vault can't be asked: what it said last stands.
+    device.unsent = report.unsent.unwrap_or(device.unsent).min(i64::MAX as u64);
     device.core.clone_from(&report.core);
     for receipt in &report.receipts {
         receipts::take(tx, device, receipt, now)?;

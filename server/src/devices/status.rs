@@ -42,7 +42,7 @@ mod tests {
     use DeviceStatus::{Active, LockPending, Locked, Shredded, UnlockGranted, WipePending, Wiped};
 
     fn shredded() -> Progress {
-        Progress::Shredded { keys: vec![], platform_confirmed: true, unsent: 0 }
+        Progress::Shredded { keys: vec![], platform_confirmed: true, unsent: Some(0) }
     }
 
     #[test]

@@ -43,7 +43,11 @@ fn escrowed(org: &Org, phone: &Phone, secret: &[u8; 32]) -> TestResult<EscrowedS
 }
 
 fn shredded() -> Progress {
-    Progress::Shredded { keys: vec!["wrap".into(), "release".into()], platform_confirmed: true, unsent: 2 }
+    Progress::Shredded {
+        keys: vec!["wrap".into(), "release".into()],
+        platform_confirmed: true,
+        unsent: Some(2),
+    }
 }
 
 fn status(org: &Org, phone: &Phone) -> TestResult<DeviceStatus> {

@@ -1,0 +1,77 @@
+//! A sync is cut at every place it can be cut, and goes on from there: nothing is lost, nothing is done twice.
+
+use roundsman_core::model::visit::Outcome;
+use roundsman_core::platform::Transport;
+use roundsman_core::{Client, Config};
+use roundsman_tests::cutter::{Cut, Cutter};
+use roundsman_tests::rig::{Rig, passcode, phone_config};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+async fn cut_phone(rig: &Rig, name: &str) -> (Client, Arc<Cutter>) {
+    let config = phone_config(&rig.disk.path().join(name), name);
+    let cutter = Cutter::new(Arc::clone(&config.transport));
+    let transport: Arc<dyn Transport> = cutter.clone();
+    let phone = Client::open(Config { transport, ..config }).unwrap();
+    phone.enrol(&rig.ticket(rig.rep(name)), &passcode()).await.unwrap();
+    (phone, cutter)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_sync_cut_at_any_byte_goes_on_until_everything_is_there() {
+    let rig = Rig::start().await;
+    rig.import_stores(1_200);
+    let (phone, cutter) = cut_phone(&rig, "ana").await;
+    let customers = phone.customers().unwrap();
+    let mut cuts = 0;
+    let mut counts = vec![0];
+    // Each try gets a little further into what is left.
+    for bytes in (0..200_000).step_by(701) {
+        cutter.cut(Cut::AnswerAfter(bytes));
+        let done = phone.sync(&()).await.is_ok();
+        let count = customers.count().unwrap();
+        assert!(count >= counts[counts.len() - 1], "rows that were stored are gone after a cut at {bytes}");
+        counts.push(count);
+        if done {
+            break;
+        }
+        cuts += 1;
+    }
+    assert_eq!(customers.count().unwrap(), 1_200);
+    assert!(cuts > 10, "it was hardly cut: {cuts} times");
+    assert!(counts.iter().any(|count| (1..1_200).contains(count)), "pages are kept one by one: {counts:?}");
+    println!("first sync of 1,200 customers: {cuts} cuts, complete");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_is_sent_exactly_once_wherever_the_sync_is_cut() {
+    let rig = Rig::start().await;
+    rig.import_stores(10);
+    let (phone, cutter) = cut_phone(&rig, "ana").await;
+    phone.sync(&()).await.unwrap();
+    let store = phone.customers().unwrap().list(None, 1).unwrap().remove(0);
+    let visits = phone.visits().unwrap();
+    let mut made = BTreeSet::new();
+    let cuts = [Cut::BeforeRequest, Cut::BeforeAnswer]
+        .into_iter()
+        .chain((0..700).step_by(23).map(Cut::AnswerAfter))
+        .collect::<Vec<_>>();
+    for (n, cut) in cuts.iter().enumerate() {
+        let visit = visits.start(store.id, None).unwrap();
+        visits.write(visit.id, Some(format!("visit {n}")), None).unwrap();
+        visits.check_out(visit.id, Outcome::NoOrder, None).unwrap();
+        made.insert((visit.id, format!("visit {n}")));
+        cutter.cut(*cut);
+        let _ = phone.sync(&()).await;
+    }
+    cutter.cut(Cut::None);
+    phone.sync(&()).await.unwrap();
+    assert_eq!(phone.outbox().unwrap().count().unwrap(), 0);
+    assert!(phone.outbox().unwrap().unsent().unwrap().is_empty());
+    let there: Vec<_> = rig.admin.recent_visits(1_000).unwrap();
+    assert_eq!(there.len(), made.len());
+    let there: BTreeSet<_> =
+        there.into_iter().map(|visit| (visit.id, visit.notes.unwrap_or_default())).collect();
+    assert_eq!(there, made);
+    println!("{} syncs cut in {} ways: every visit arrived once", cuts.len(), cuts.len());
+}
