@@ -229,4 +229,5 @@ export async function refresh() {
 window.addEventListener("hashchange", () => { closeSheet(); if (state?.phone === "open") draw(true).catch(() => refresh()); });
 document.addEventListener("focusout", () => setTimeout(refresh, 150));
 events(refresh);
+refresh();
 document.title = `Phone ${number} · Roundsman`;

@@ -108,6 +108,8 @@ export function toast(text) {
   clearTimeout(hiding);
   hiding = setTimeout(() => element.classList.remove("shown"), 2400);
 }
+// The next touch takes it away.
+document.addEventListener("pointerdown", () => document.getElementById("toast").classList.remove("shown"), true);
 
 const layer = document.getElementById("sheet-layer");
 let before;
