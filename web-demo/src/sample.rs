@@ -117,7 +117,7 @@ pub fn csv() -> Result<Vec<u8>> {
         let (quarter, postcode, north, east) = QUARTERS[dice.roll(QUARTERS.len())];
         let street = STREETS[dice.roll(STREETS.len())];
         let house = 1 + dice.roll(480);
-        let (name, brand, channel) = sign(number, street, &mut dice);
+        let (name, brand, channel) = sign(number, &format!("{house} {street}"), street, &mut dice);
         let area = AREA_CODES[number / 100 % AREA_CODES.len()];
         writer.write_record([
             format!("MB-{:04}", number + 1),
@@ -138,7 +138,7 @@ pub fn csv() -> Result<Vec<u8>> {
 }
 
 /// What the sign over the door says, the chain, and the kind of trade.
-fn sign(number: usize, street: &str, dice: &mut Dice) -> (String, &'static str, &'static str) {
+fn sign(number: usize, address: &str, street: &str, dice: &mut Dice) -> (String, &'static str, &'static str) {
     if number % 13 == 6 {
         let (name, channel) = CHINESE[number / 13 % CHINESE.len()];
         let street = street.split(' ').next().unwrap_or(street);
@@ -146,7 +146,7 @@ fn sign(number: usize, street: &str, dice: &mut Dice) -> (String, &'static str, 
     }
     if dice.roll(100) < 45 {
         let (chain, channel) = CHAINS[dice.roll(CHAINS.len())];
-        return (format!("{chain} {street}"), chain, channel);
+        return (format!("{chain} {address}"), chain, channel);
     }
     let owner = OWNERS[dice.roll(OWNERS.len())];
     let (trade, channel) = TRADES[dice.roll(TRADES.len())];

@@ -66,7 +66,7 @@ export const dayName = (day) =>
 export const count = (n) => new Intl.NumberFormat(locale).format(n);
 export const many = (n, one, more) => `${count(n)} ${n === 1 ? one : more}`;
 export function metres(m) {
-  if (m === null || m === undefined) return "";
+  if (m === null || m === undefined || m < 1) return "";
   if (m < 100) return `${Math.round(m)} m`;
   if (m < 950) return `${Math.round(m / 10) * 10} m`;
   return `${(m / 1000).toFixed(m < 9950 ? 1 : 0)} km`;
