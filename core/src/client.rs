@@ -234,7 +234,7 @@ impl Client {
         if self.session().is_ok() {
             return Ok(());
         }
-        let user = inner.vault.profile().ok_or(Error::NotEnrolled)?.user;
+        let user = inner.vault.profile().ok_or_else(|| self.closed())?.user;
         let key = inner.vault.unlock(passcode)?;
         let store = Store::open(&inner.vault.database_path(), &key.pragma_text())?;
         inner.vault.opened()?;

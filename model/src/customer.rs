@@ -1,8 +1,9 @@
 //! The customer: an outlet that reps visit.
 
+use crate::Class::{Internal, Personal, Public};
 use crate::entity::entity;
 use crate::value::choice;
-use crate::{Class::*, Merge, Scope, Search, field};
+use crate::{Merge, Scope, Search, field};
 
 /// Metres around a store within which a check-in counts as at the store, unless the customer says otherwise.
 pub const DEFAULT_GEOFENCE_M: f64 = 150.0;

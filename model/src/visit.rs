@@ -266,11 +266,10 @@ fn rule(old: Option<&Fields>, new: &Fields) -> Result<(), RuleError> {
     }
     let text = |name: &str| new.get(name).and_then(Value::as_text);
     match to {
-        State::Planned => Ok(()),
         State::CheckedIn | State::CheckedOut if time("started_at").is_none() => {
             Err(RuleError::Required { field: "started_at".to_owned() })
         }
-        State::CheckedIn => Ok(()),
+        State::Planned | State::CheckedIn => Ok(()),
         State::CheckedOut => {
             let outcome = text("outcome").ok_or(RuleError::OutcomeMissing)?;
             if outcome == Outcome::Left.name() && !said(text("reason")) {

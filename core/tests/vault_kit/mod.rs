@@ -167,7 +167,7 @@ impl App {
         &self,
         answer: &roundsman_core::protocol::api::CheckinAnswer,
     ) -> Result<Vec<DeviceEvent>, VaultError> {
-        self.device.take(answer, 7, &|| self.closed.set(self.closed.get() + 1))
+        self.device.take(answer, Some(7), &|| self.closed.set(self.closed.get() + 1))
     }
 
     /// Reports until neither side has news.

@@ -50,7 +50,7 @@ fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
     // Without SQLCipher the pragma above is silently ignored.
     let cipher: std::result::Result<String, _> =
         conn.query_row("PRAGMA cipher_version", [], |row| row.get(0));
-    if cipher.is_ok_and(|version| version.is_empty()) {
+    if !cipher.is_ok_and(|version| !version.is_empty()) {
         return Err(StorageError::NotEncrypted);
     }
     conn.busy_timeout(BUSY)?;
@@ -102,6 +102,13 @@ impl Storage for Sqlite {
     }
 }
 
+/// SQLCipher hands a page that fails its HMAC on as zeros and only marks the connection: what was read so far may be
+/// short, with no error.
+fn authentic(conn: &Connection) -> Result<()> {
+    let status = conn.prepare_cached("PRAGMA cipher_status")?.query_row([], |row| row.get::<_, String>(0));
+    if status.is_ok_and(|status| status == "1") { Ok(()) } else { Err(StorageError::Damaged("page")) }
+}
+
 /// A connection on loan.
 enum Lease<'a> {
     Writer(MutexGuard<'a, Connection>),
@@ -137,7 +144,11 @@ impl Tx<'_> {
     ) -> Result<Option<T>> {
         let mut statement = self.conn()?.prepare_cached(sql)?;
         let mut rows = statement.query(params)?;
-        rows.next()?.map(read).transpose()
+        let found = rows.next()?.map(read).transpose()?;
+        if found.is_none() {
+            authentic(self.conn()?)?;
+        }
+        Ok(found)
     }
 
     /// Reads every row.
@@ -153,6 +164,7 @@ impl Tx<'_> {
         while let Some(row) = rows.next()? {
             found.push(read(row)?);
         }
+        authentic(self.conn()?)?;
         Ok(found)
     }
 }
@@ -180,6 +192,7 @@ impl ReadTx for Tx<'_> {}
 
 impl WriteTx for Tx<'_> {
     fn commit(mut self: Box<Self>) -> Result<()> {
+        authentic(self.conn()?)?;
         self.conn()?.execute_batch("COMMIT")?;
         self.open = false;
         Ok(())
@@ -219,4 +232,44 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
 fn json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: &str) -> Result<T> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text).map_err(|_| StorageError::Damaged("value"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_page_is_an_error_never_a_missing_row() -> std::result::Result<(), Box<dyn std::error::Error>>
+    {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("roundsman.db");
+        let open = || Sqlite::open(&path, DatabaseKey(Zeroizing::new([7; 32])));
+        let storage = open()?;
+        let mut tx = storage.write()?;
+        for n in 0..400 {
+            tx.set_setting(&format!("probe/{n}"), &[n as u8; 200])?;
+        }
+        tx.commit()?;
+        drop(storage);
+        let whole = std::fs::read(&path)?;
+        let mut noticed = 0;
+        for page in (1..whole.len() / 4096).step_by(3) {
+            let mut damaged = whole.clone();
+            damaged[page * 4096 + 100] ^= 1;
+            std::fs::write(&path, damaged)?;
+            let Ok(storage) = open() else {
+                noticed += 1;
+                continue;
+            };
+            for n in 0..400 {
+                match storage.read()?.setting(&format!("probe/{n}")) {
+                    Ok(Some(value)) => assert_eq!(value.as_slice(), [n as u8; 200]),
+                    Ok(None) => panic!("setting {n} is gone without an error, page {page}"),
+                    Err(_) => noticed += 1,
+                }
+            }
+        }
+        assert!(noticed > 0, "no damage was met");
+        Ok(())
+    }
 }
