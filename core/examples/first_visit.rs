@@ -2,6 +2,7 @@
 //!
 //! `cargo run -p roundsman-core --example first_visit -- 'RM1:…'` with the text of an enrolment code, as
 //! `roundsman-server ticket` or the console gives it. The vault is made in `./my-phone`.
+#![allow(clippy::print_stdout, reason = "it is a program")]
 
 use roundsman_core::model::visit::Outcome;
 use roundsman_core::platform::{OsEntropy, SoftwareKeys};

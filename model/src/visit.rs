@@ -8,11 +8,12 @@
 //! A check-in away from the store is kept and flagged ([`Verdict::Outside`]), never refused: phones lose
 //! their position in basements and stores move.
 
+use crate::Class::{Internal, Personal};
 use crate::customer::Customer;
 use crate::entity::entity;
 use crate::geo::{Position, distance_m};
 use crate::value::choice;
-use crate::{Choice, Class::*, FieldType, Fields, Merge, RuleError, Scope, Value, field};
+use crate::{Choice, FieldType, Fields, Merge, RuleError, Scope, Value, field};
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 

@@ -1,4 +1,5 @@
 //! The three journeys, with the real parts: a tap, a change from elsewhere, a lock and a wipe.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
 use roundsman_core::model::geo::Position;
 use roundsman_core::model::visit::{Outcome, State as VisitState, Verdict};

@@ -160,7 +160,7 @@ impl Syncer<'_> {
                 Content { kind: "application/x-ndjson", encoding: Some("gzip"), bytes: body.clone() };
             match self.api.send(self.endpoint, "/v1/sync", Some(&token), content).await {
                 Err(error) if error.server_code() == Some(ErrorCode::TokenExpired) && !renewed => {
-                    renewed = true
+                    renewed = true;
                 }
                 other => return other,
             }

@@ -39,6 +39,7 @@ impl Page {
 
 impl Browser {
     /// A browser before a console that serves this organisation.
+    #[allow(clippy::disallowed_methods, reason = "a browser over plain loopback, not a phone")]
     async fn new(org: &Org) -> TestResult<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
