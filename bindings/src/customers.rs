@@ -63,12 +63,13 @@ impl Customers {
         local(move || client.customers()?.add(&customer)).await
     }
 
-    /// Saves the fields of a customer that changed. No change is no work, and nothing to send.
+    /// Saves the fields in which `edited` differs from `seen`, the customer as it was on the screen. No change is no
+    /// work, and nothing to send. What others changed meanwhile stays, or becomes a conflict that keeps both values.
     ///
     /// # Errors
     /// `Rule`, `NotFound`.
-    pub async fn save(&self, customer: Customer) -> Result<Customer, RoundsmanError> {
+    pub async fn save(&self, seen: Customer, edited: Customer) -> Result<Customer, RoundsmanError> {
         let client = self.client.clone();
-        local(move || client.customers()?.save(&customer)).await
+        local(move || client.customers()?.save(&seen, &edited)).await
     }
 }

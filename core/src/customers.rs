@@ -3,7 +3,6 @@
 use crate::Error;
 use crate::platform::{Clock, Entropy};
 use crate::store::{Made, Store};
-use crate::vault::VaultError;
 use roundsman_model::customer::Customer;
 use roundsman_model::{Entity, Fields, UserId, Value};
 use std::sync::Arc;
@@ -102,25 +101,30 @@ impl Customers {
     /// A field is not valid; the vault is not open; the disk is full. Nothing was stored then.
     pub fn add(&self, customer: &Customer) -> Result<Customer, Error> {
         let made = Made::now(&*self.clock, &*self.entropy)?;
-        let id = self.entropy.uuid(made.at).map_err(VaultError::from)?;
+        let id = self.entropy.uuid(made.at)?;
         self.store.write(|edits| edits.put(id, customer.to_fields(), &made))
     }
 
-    /// Stores the fields in which this customer differs from the stored one; if there are none, nothing is
-    /// recorded. The change and its entry in the outbox are on disk when this returns.
+    /// Stores the fields in which `edited` differs from `seen`, the customer as it was on the screen; if there are
+    /// none, nothing is recorded. What others changed meanwhile in other fields stays, and in the same field it
+    /// becomes a conflict that keeps both values. The change and its entry in the outbox are on disk when this
+    /// returns.
     ///
     /// # Errors
     /// There is no such customer; a field is not valid or can't be changed; the vault is not open; the disk is full.
     /// Nothing was stored then.
-    pub fn save(&self, customer: &Customer) -> Result<Customer, Error> {
+    pub fn save(&self, seen: &Customer, edited: &Customer) -> Result<Customer, Error> {
         let made = Made::now(&*self.clock, &*self.entropy)?;
-        let mut fields = customer.to_fields();
-        for field in Customer::DEF.fields {
-            fields.entry(field.name.to_owned()).or_insert(Value::Null);
-        }
+        let (before, after) = (seen.to_fields(), edited.to_fields());
+        let change = Customer::DEF
+            .fields
+            .iter()
+            .filter(|field| before.get(field.name) != after.get(field.name))
+            .map(|field| (field.name.to_owned(), after.get(field.name).cloned().unwrap_or(Value::Null)))
+            .collect();
         self.store.write(|edits| {
-            edits.get::<Customer>(customer.id)?.ok_or(Error::NotFound)?;
-            edits.put(customer.id, fields, &made)
+            edits.get::<Customer>(edited.id)?.ok_or(Error::NotFound)?;
+            edits.put_over(edited.id, Some(&before), change, &made)
         })
     }
 }

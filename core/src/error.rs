@@ -1,5 +1,6 @@
 //! What can go wrong, in the words of what happened to the user.
 
+use crate::platform::{EntropyError, KeyError};
 use crate::store::StoreError;
 use crate::vault::VaultError;
 use roundsman_model::RuleError;
@@ -80,5 +81,17 @@ impl Error {
             Self::Server(problem) => Some(problem.code),
             _ => None,
         }
+    }
+}
+
+impl From<EntropyError> for Error {
+    fn from(error: EntropyError) -> Self {
+        Self::Vault(error.into())
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Self::Vault(error.into())
     }
 }

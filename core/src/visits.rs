@@ -3,7 +3,6 @@
 use crate::Error;
 use crate::platform::{Clock, Entropy};
 use crate::store::{Edits, Made, Order, Records, Select, Store, StoreError};
-use crate::vault::VaultError;
 use chrono::NaiveDate;
 use roundsman_model::customer::Customer;
 use roundsman_model::geo::Position;
@@ -203,7 +202,7 @@ impl Visits {
         fields: impl FnOnce(&Edits<'_>, &Customer) -> Result<Fields, Error>,
     ) -> Result<Visit, Error> {
         let made = Made::now(&*self.clock, &*self.entropy)?;
-        let id = self.entropy.uuid(made.at).map_err(VaultError::from)?;
+        let id = self.entropy.uuid(made.at)?;
         self.store.write(|edits| {
             let customer: Customer = edits.get(customer)?.ok_or(Error::NotFound)?;
             let mut fields = fields(edits, &customer)?;

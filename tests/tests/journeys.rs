@@ -51,9 +51,10 @@ async fn two_edits_of_one_customer_both_stand_and_a_collision_is_kept() {
     let edit = |phone: &roundsman_core::Client,
                 change: &dyn Fn(&mut roundsman_core::model::customer::Customer)| {
         let customers = phone.customers().unwrap();
-        let mut store = customers.list(None, 1).unwrap().remove(0);
+        let seen = customers.list(None, 1).unwrap().remove(0);
+        let mut store = seen.clone();
         change(&mut store);
-        customers.save(&store).unwrap();
+        customers.save(&seen, &store).unwrap();
     };
     edit(&ana, &|store| {
         store.address = Some("1 Pier Rd".to_owned());

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::platform::{
-    Body, Clock, Entropy, KeyAlias, PlatformKeys, Request, Response, Transport, TransportError,
+    Body, Clock, Entropy, KeyAlias, KeyError, PlatformKeys, Request, Response, Transport, TransportError,
 };
 use bytes::Bytes;
 use roundsman_protocol::keys::DeviceKey;
@@ -113,14 +113,12 @@ impl Api {
 
     fn proof(&self, url: &str, token: Option<&str>) -> Result<String, Error> {
         let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let jti = self.entropy.bytes().map_err(crate::vault::VaultError::from)?;
+        let jti = self.entropy.bytes()?;
         let claims = dpop::claims(jti, "POST", url, self.clock.now(), token, nonce.as_deref());
         let keys = &self.keys;
-        let public = keys.public_key(KeyAlias::Identity).map_err(crate::vault::VaultError::from)?;
-        let key = DeviceKey::from_sec1(&public)
-            .map_err(|_| crate::vault::VaultError::from(crate::platform::KeyError::NotAvailable))?;
-        dpop::prove(&key, &claims, |message| keys.sign(KeyAlias::Identity, message))
-            .map_err(|error| crate::vault::VaultError::from(error).into())
+        let public = keys.public_key(KeyAlias::Identity)?;
+        let key = DeviceKey::from_sec1(&public).map_err(|_| KeyError::NotAvailable)?;
+        Ok(dpop::prove(&key, &claims, |message| keys.sign(KeyAlias::Identity, message))?)
     }
 
     fn remember_nonce(&self, answer: &Response) {

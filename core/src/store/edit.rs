@@ -6,7 +6,6 @@ use super::schema::{Table, table};
 use super::{Records, StoreError, outbox, shadow};
 use crate::Error;
 use crate::platform::{Clock, Entropy};
-use crate::vault::VaultError;
 use chrono::{DateTime, Utc};
 use roundsman_model::{Bucket, Entity, EntityDef, Fields, Merge, Rev, RuleError, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +31,7 @@ impl Made {
     /// A change made at this moment, with a new id.
     pub(crate) fn now(clock: &dyn Clock, entropy: &dyn Entropy) -> Result<Self, Error> {
         let at = clock.now();
-        Ok(Self { mutation: entropy.uuid(at).map_err(VaultError::from)?, at })
+        Ok(Self { mutation: entropy.uuid(at)?, at })
     }
 }
 
@@ -52,6 +51,23 @@ impl<'c> Edits<'c> {
     /// Makes a record or changes one: the fields in `change` that have another value than the stored ones. If
     /// there are none, nothing is recorded.
     pub(crate) fn put<T, E>(&mut self, id: Uuid, change: Fields, made: &Made) -> Result<T, E>
+    where
+        T: Entity,
+        E: From<StoreError> + From<RuleError>,
+    {
+        self.put_over(id, None, change, made)
+    }
+
+    /// The same for a change that was made looking at the record as it was in `seen`. If somebody else's edit of one
+    /// of these fields has come in since, the change is sent as based on nothing, so that the server finds the
+    /// collision and keeps both values.
+    pub(crate) fn put_over<T, E>(
+        &mut self,
+        id: Uuid,
+        seen: Option<&Fields>,
+        change: Fields,
+        made: &Made,
+    ) -> Result<T, E>
     where
         T: Entity,
         E: From<StoreError> + From<RuleError>,
@@ -92,7 +108,11 @@ impl<'c> Edits<'c> {
             stored.as_ref(),
             &Version { rev: base, bucket, state, fields: new },
         )?;
-        outbox::append(self.connection, T::DEF, id, base, &change, made)?;
+        let value = |fields: &Fields, name: &String| fields.get(name).cloned().unwrap_or(Value::Null);
+        let stale = seen
+            .zip(old)
+            .is_some_and(|(seen, old)| change.keys().any(|name| value(seen, name) != value(old, name)));
+        outbox::append(self.connection, T::DEF, id, if stale { Rev(0) } else { base }, &change, made)?;
         self.note(table, id);
         self.note_outbox();
         Ok(record)

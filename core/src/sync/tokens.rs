@@ -4,7 +4,6 @@ use crate::Error;
 use crate::net::{Api, Endpoint};
 use crate::platform::{Clock, Entropy};
 use crate::store::Store;
-use crate::vault::VaultError;
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{TokenRequest, Tokens};
@@ -52,7 +51,7 @@ impl AccessToken {
         let request = match begun {
             Some(request) => request,
             None => {
-                let request = entropy.uuid(clock.now()).map_err(VaultError::from)?;
+                let request = entropy.uuid(clock.now())?;
                 store.set_secret(REFRESH_REQUEST, &request.to_string())?;
                 request
             }

@@ -58,7 +58,7 @@ fn a_closed_store_tells_nothing_and_opens_again() {
     phone.store.close();
     phone.store.close();
     assert!(matches!(phone.customers.get(key.id), Err(Error::Locked)));
-    assert!(matches!(phone.customers.save(&key), Err(Error::Locked)));
+    assert!(matches!(phone.customers.save(&key, &key), Err(Error::Locked)));
     assert!(matches!(phone.visits.in_progress(), Err(Error::Locked)));
     assert_eq!(phone.store.cursors(), Err(StoreError::Closed));
     let left: Vec<_> =
@@ -81,12 +81,13 @@ fn closing_stops_what_runs() {
         });
         let writes = scope.spawn(|| {
             for n in 0.. {
-                let mut one = match phone.customers.get(id(1)) {
+                let seen = match phone.customers.get(id(1)) {
                     Ok(found) => found.unwrap(),
                     Err(error) => return error,
                 };
+                let mut one = seen.clone();
                 one.name = format!("Name {n}");
-                if let Err(error) = phone.customers.save(&one) {
+                if let Err(error) = phone.customers.save(&seen, &one) {
                     return error;
                 }
             }

@@ -101,9 +101,10 @@ impl Phone {
 
     /// The rep types a new name.
     pub(crate) fn rename(&self, id: Uuid, name: &str) {
-        let mut customer = self.customers.get(id).unwrap().unwrap();
+        let seen = self.customers.get(id).unwrap().unwrap();
+        let mut customer = seen.clone();
         name.clone_into(&mut customer.name);
-        self.customers.save(&customer).unwrap();
+        self.customers.save(&seen, &customer).unwrap();
     }
 
     pub(crate) fn found(&self, typed: &str) -> Vec<String> {

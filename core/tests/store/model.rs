@@ -86,13 +86,14 @@ impl Model {
             Event::Edit { n, town, text } => {
                 let Some(before) = self.shown(n) else { return };
                 let text = format!("mine{text}");
-                let mut customer = phone.customers.get(id(n)).unwrap().unwrap();
+                let seen = phone.customers.get(id(n)).unwrap().unwrap();
+                let mut customer = seen.clone();
                 if town {
                     customer.city = Some(text.clone());
                 } else {
                     customer.name.clone_from(&text);
                 }
-                phone.customers.save(&customer).unwrap();
+                phone.customers.save(&seen, &customer).unwrap();
                 if before[usize::from(town)] != text {
                     let mut fields = [None, None];
                     fields[usize::from(town)] = Some(text);

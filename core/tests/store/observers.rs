@@ -48,11 +48,12 @@ struct Meddler {
 
 impl Observer for Meddler {
     fn changed(&self, changed: &Changed) {
-        let mut customer = self.customers.get(changed.ids[0]).unwrap().unwrap();
+        let stored = self.customers.get(changed.ids[0]).unwrap().unwrap();
+        let mut customer = stored.clone();
         self.seen.lock().unwrap().push(customer.name.clone());
         if customer.brand.is_none() {
             customer.brand = Some("seen".to_owned());
-            self.customers.save(&customer).unwrap();
+            self.customers.save(&stored, &customer).unwrap();
         }
         panic!("an observer panics");
     }

@@ -13,12 +13,13 @@ fn a_change_carries_only_the_fields_that_changed() {
     let phone = Phone::new();
     phone.pull(vec![customer(1, 7, "Corner", &[("city", "Deal"), ("phone", "732")])]);
     let mut corner = phone.customers.get(id(1)).unwrap().unwrap();
-    phone.customers.save(&corner).unwrap();
+    let seen = corner.clone();
+    phone.customers.save(&seen, &corner).unwrap();
     assert_eq!(phone.outbox.count().unwrap(), 0, "nothing changed, nothing is recorded");
 
     corner.city = Some("Allenhurst".to_owned());
     corner.phone = None;
-    let saved = phone.customers.save(&corner).unwrap();
+    let saved = phone.customers.save(&seen, &corner).unwrap();
     assert_eq!(saved, corner);
     let sent = phone.store.pending(10).unwrap().remove(0);
     assert_eq!((sent.seq.0, sent.base.0, sent.record), (1, 7, id(1)));
@@ -28,13 +29,32 @@ fn a_change_carries_only_the_fields_that_changed() {
 }
 
 #[test]
+fn an_edit_screen_left_open_over_a_pull_takes_nothing_back() {
+    let phone = Phone::new();
+    phone.pull(vec![customer(1, 7, "Corner", &[("city", "Deal"), ("brand", "Ours")])]);
+    let seen = phone.customers.get(id(1)).unwrap().unwrap();
+    // Meanwhile a colleague's edit of two fields comes in.
+    phone.pull(vec![customer(1, 8, "Corner", &[("city", "Allenhurst"), ("brand", "Theirs")])]);
+
+    let mut edited = seen.clone();
+    edited.name = "Corner Shop".to_owned();
+    let saved = phone.customers.save(&seen, &edited).unwrap();
+    assert_eq!((saved.city.as_deref(), saved.brand.as_deref()), (Some("Allenhurst"), Some("Theirs")));
+    edited.brand = Some("Mine".to_owned());
+    phone.customers.save(&seen, &edited).unwrap();
+    let sent = phone.store.pending(10).unwrap();
+    assert_eq!((sent[0].base.0, sent[0].fields.len()), (8, 1), "nobody else touched the name");
+    assert_eq!((sent[1].base.0, sent[1].fields.len()), (0, 1), "the server must see the collision");
+}
+
+#[test]
 fn a_rule_that_is_broken_changes_nothing() {
     let phone = Phone::new();
     let mut draft = phone.customers.draft("C9", "Corner", "nj").unwrap();
     draft.lat = Some(91.0);
     let refused = phone.customers.add(&draft);
     assert!(matches!(refused, Err(Error::Rule(RuleError::OutOfRange { .. }))));
-    assert!(matches!(phone.customers.save(&draft), Err(Error::NotFound)));
+    assert!(matches!(phone.customers.save(&draft, &draft), Err(Error::NotFound)));
     assert_eq!((phone.customers.count().unwrap(), phone.outbox.count().unwrap()), (0, 0));
 }
 

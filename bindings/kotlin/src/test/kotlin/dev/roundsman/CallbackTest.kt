@@ -27,7 +27,7 @@ class CallbackTest {
             var customer = ana.customers.list(limit = 1u).single()
             while (changes.tryReceive().isSuccess) Unit
             while (true) {
-                customer = ana.customers.save(customer.copy(notes = "${customer.notes.orEmpty()}."))
+                customer = ana.customers.save(customer, customer.copy(notes = "${customer.notes.orEmpty()}."))
                 val change = changes.tryReceive().getOrNull()
                 if (change is Change.Records) return change.also { assertEquals(listOf(customer.id), it.ids) }
             }
@@ -57,7 +57,7 @@ class CallbackTest {
                     states.trySend(client.state())
                 }
             })
-            assertEquals("seen", customers.save(customer.copy(notes = "seen")).notes)
+            assertEquals("seen", customers.save(customer, customer.copy(notes = "seen")).notes)
             assertEquals(ClientState.OPEN, states.receive())
             listOf(throwing, using, customers, client).forEach(AutoCloseable::close)
             folder.toFile().deleteRecursively()
@@ -71,12 +71,12 @@ class CallbackTest {
         val heard = AtomicInteger()
         val customers = ana.customers.list(limit = 4u)
         val collecting = launch(Dispatchers.Default) { ana.changes.collect { if (it is Change.Records) heard.incrementAndGet() } }
-        while (heard.get() == 0) ana.customers.save(customers[0].copy(city = "A${System.nanoTime()}"))
+        while (heard.get() == 0) ana.customers.save(customers[0], customers[0].copy(city = "A${System.nanoTime()}"))
         val before = heard.get()
         val rounds = 250
         customers.map { customer ->
             async(Dispatchers.Default) {
-                repeat(rounds) { ana.customers.save(customer.copy(city = "Town ${customer.code} $it")) }
+                repeat(rounds) { ana.customers.save(customer, customer.copy(city = "Town ${customer.code} $it")) }
             }
         }.awaitAll()
         withTimeout(20.seconds) { while (heard.get() < before + rounds * customers.size) kotlinx.coroutines.yield() }

@@ -83,10 +83,10 @@ class JourneyTest {
         assertEquals(RuleCode.REASON_MISSING to "reason", noReason.code to noReason.`field`)
         ana.visits.checkOut(planned.id, Outcome.LEFT, reason = "power cut")
 
-        val saved = ana.customers.save(first.copy(notes = "the back door"))
+        val saved = ana.customers.save(first, first.copy(notes = "the back door"))
         assertEquals("the back door", saved.notes)
         assertEquals(saved, ana.customers.get(first.id))
         val missing = first.copy(id = java.util.UUID.randomUUID())
-        assertFailsWith<RoundsmanException.NotFound> { ana.customers.save(missing) }
+        assertFailsWith<RoundsmanException.NotFound> { ana.customers.save(missing, missing) }
     }
 }
