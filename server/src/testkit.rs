@@ -216,7 +216,8 @@ impl Phone {
 
     /// One sync; cursors move with the pages.
     pub(crate) fn sync(&mut self, mutations: &[Mutation]) -> TestResult<Vec<Frame>> {
-        let head = Head { cursors: self.cursors.clone(), device: self.report() };
+        let device = Checkin { unsent: Some(mutations.len() as u64), ..self.report() };
+        let head = Head { cursors: self.cursors.clone(), device };
         let answer = sync::run(&self.app, &self.key, &self.tokens.access, &head, mutations)?;
         let frames = all(answer)?;
         for frame in &frames {

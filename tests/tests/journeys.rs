@@ -26,6 +26,7 @@ async fn a_visit_made_offline_is_seen_on_the_other_phone() {
     let sent = ana.sync(&()).await.unwrap();
     assert_eq!((sent.rejected, sent.conflicts), (0, 0));
     assert_eq!(ana.outbox().unwrap().count().unwrap(), 0);
+    assert_eq!(rig.device("ana").unsent, 0, "the console shows what the sync did");
     bo.sync(&()).await.unwrap();
     let seen = bo.visits().unwrap().get(visit.id).unwrap().expect("the visit is on the other phone");
     assert_eq!((seen.state, seen.verdict), (VisitState::CheckedOut, Some(Verdict::Verified)));

@@ -54,6 +54,10 @@ pub(super) fn all(
                 kept.outcome
             }
         };
+        // The device counted it as unsent when it reported. A refused one it still does.
+        if matches!(outcome, Outcome::Applied { .. }) {
+            stored.unsent = stored.unsent.saturating_sub(1);
+        }
         results.push(MutationResult { seq: mutation.seq, outcome });
     }
     tx.put_device(&stored)?;

@@ -155,6 +155,7 @@ fn a_rejected_change_steps_aside_and_the_others_go_on() -> TestResult {
             None,
         ]
     );
+    assert_eq!(org.stored(&phone)?.unsent, 5, "what was taken is no longer unsent, what was refused is");
     // The outcome of a refusal is kept like any other.
     assert_eq!(outcomes(&phone.sync(&changes)?), results);
     Ok(())

@@ -47,6 +47,8 @@ fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
     let hex = crate::secret::hex(&key.0);
     let pragma = Zeroizing::new(format!("PRAGMA key = \"x'{}'\";", hex.as_str()));
     conn.execute_batch(&pragma)?;
+    // Its log would go to the server's standard error, in words of its own. What fails is an error here.
+    conn.execute_batch("PRAGMA cipher_log_level = NONE")?;
     // Without SQLCipher the pragma above is silently ignored.
     let cipher: std::result::Result<String, _> =
         conn.query_row("PRAGMA cipher_version", [], |row| row.get(0));
