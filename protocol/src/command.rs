@@ -178,7 +178,7 @@ impl Command {
         DateTime::from_timestamp_millis(self.issued_ms).unwrap_or_default()
     }
 
-    /// Reads and judges a command, in the order of the security design: size, form, signatures, addressee,
+    /// Reads and judges a command, in this order: size, form, signatures, addressee,
     /// root, number, chain, challenge, time.
     ///
     /// # Errors
