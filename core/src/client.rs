@@ -272,9 +272,9 @@ impl Client {
     /// # Errors
     /// The vault is not open.
     pub fn customers(&self) -> Result<Customers, Error> {
-        let Session { store, user } = self.session()?;
+        let Session { store, .. } = self.session()?;
         let config = &self.inner.config;
-        Ok(Customers::new(store, Arc::clone(&config.clock), Arc::clone(&config.entropy), user))
+        Ok(Customers::new(store, Arc::clone(&config.clock), Arc::clone(&config.entropy)))
     }
 
     /// The visits.
@@ -292,9 +292,9 @@ impl Client {
     /// # Errors
     /// The vault is not open.
     pub fn outbox(&self) -> Result<Outbox, Error> {
-        let Session { store, user } = self.session()?;
+        let Session { store, .. } = self.session()?;
         let config = &self.inner.config;
-        Ok(Outbox::new(store, Arc::clone(&config.clock), Arc::clone(&config.entropy), user))
+        Ok(Outbox::new(store, Arc::clone(&config.clock), Arc::clone(&config.entropy)))
     }
 
     /// Calls the observer after each commit that changed something, until the subscription is dropped or the

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::platform::{Clock, Entropy};
 use crate::store::{Made, Store};
 use roundsman_model::customer::Customer;
-use roundsman_model::{Entity, Fields, UserId, Value};
+use roundsman_model::{Entity, Fields, Value};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -45,7 +45,7 @@ impl From<&Customer> for CustomerKey {
 
 impl Customers {
     /// The customers in this store. Every user of the device sees the same ones.
-    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, _: UserId) -> Self {
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { store, clock, entropy }
     }
 

@@ -5,7 +5,7 @@ use crate::platform::{Clock, Entropy};
 use crate::store::{Entry, Made, Store};
 pub use crate::store::{KeptConflict, RowState};
 use chrono::{DateTime, Utc};
-use roundsman_model::{DeviceSeq, Entity, RuleError, UserId};
+use roundsman_model::{DeviceSeq, Entity, RuleError};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// The outbox of this store.
-    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, _: UserId) -> Self {
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { store, clock, entropy }
     }
 

@@ -38,7 +38,7 @@ impl AccessToken {
         (now < self.ends).then(|| self.text.clone())
     }
 
-    /// Fetches a new one. Counts its requests in `requests`.
+    /// Fetches a new one with the refresh token. A request that was begun and not answered is repeated as it was.
     pub(super) async fn refresh(
         api: &Api,
         endpoint: &Endpoint,

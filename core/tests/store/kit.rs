@@ -62,9 +62,9 @@ impl Phone {
         let entropy = Arc::new(OsEntropy);
         Self {
             dir,
-            customers: Customers::new(store.clone(), clock.clone(), entropy.clone(), ME),
+            customers: Customers::new(store.clone(), clock.clone(), entropy.clone()),
             visits: Visits::new(store.clone(), clock.clone(), entropy.clone(), ME),
-            outbox: Outbox::new(store.clone(), clock.clone(), entropy, ME),
+            outbox: Outbox::new(store.clone(), clock.clone(), entropy),
             store,
             clock,
         }
@@ -73,7 +73,7 @@ impl Phone {
     /// The customers of a store that is only read.
     pub(crate) fn reading(store: Store) -> Customers {
         let clock = Arc::new(Hands(AtomicI64::new(0)));
-        Customers::new(Arc::new(store), clock, Arc::new(OsEntropy), ME)
+        Customers::new(Arc::new(store), clock, Arc::new(OsEntropy))
     }
 
     pub(crate) fn path(&self) -> PathBuf {
