@@ -129,7 +129,7 @@ pub enum RoundsmanError {
 /// Why a passcode is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum PasscodeFlaw {
-    /// Fewer than six characters.
+    /// Too few characters: six where keys are in secure hardware, ten elsewhere.
     TooShort,
     /// More than 128 characters.
     TooLong,
@@ -137,6 +137,22 @@ pub enum PasscodeFlaw {
     AllSame,
     /// A plain run like `123456`.
     Run,
+    /// A short part repeated, or two characters only.
+    Repeated,
+    /// A date.
+    Date,
+    /// One that very many people choose.
+    Common,
+    /// It holds the user's name or telephone number.
+    Personal,
+    /// A computer would guess it too soon.
+    Weak,
+    /// Not three of small letters, capitals, digits and other characters.
+    FewClasses,
+    /// One of the last passcodes of this device.
+    UsedBefore,
+    /// The one that it is to replace.
+    Unchanged,
     /// Something that is no Unicode character.
     NotText,
 }
@@ -272,9 +288,17 @@ impl From<VaultError> for RoundsmanError {
 impl From<PasscodeError> for RoundsmanError {
     fn from(error: PasscodeError) -> Self {
         let flaw = match error {
-            PasscodeError::TooShort => PasscodeFlaw::TooShort,
+            PasscodeError::TooShort { .. } => PasscodeFlaw::TooShort,
             PasscodeError::AllSame => PasscodeFlaw::AllSame,
             PasscodeError::Run => PasscodeFlaw::Run,
+            PasscodeError::Repeated => PasscodeFlaw::Repeated,
+            PasscodeError::Date => PasscodeFlaw::Date,
+            PasscodeError::Common => PasscodeFlaw::Common,
+            PasscodeError::Personal => PasscodeFlaw::Personal,
+            PasscodeError::FewClasses { .. } => PasscodeFlaw::FewClasses,
+            PasscodeError::UsedBefore => PasscodeFlaw::UsedBefore,
+            PasscodeError::Unchanged => PasscodeFlaw::Unchanged,
+            _ => PasscodeFlaw::Weak,
         };
         Self::WeakPasscode { flaw }
     }

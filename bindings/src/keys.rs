@@ -15,6 +15,9 @@ pub enum KeyAlias {
     Wrap,
     /// HMAC-SHA256 key: authenticates the vault's control file. Lives until a wipe is complete.
     Control,
+    /// HMAC-SHA256 key that works only when the person has just shown a finger or face, and is lost when fingers or
+    /// faces are added. Nothing depends on it.
+    Biometric,
 }
 
 /// Why the platform's keystore gives no answer. Choose with care: `Gone` means that the vault is lost.
@@ -160,6 +163,7 @@ impl From<platform::KeyAlias> for KeyAlias {
             platform::KeyAlias::Identity => Self::Identity,
             platform::KeyAlias::Wrap => Self::Wrap,
             platform::KeyAlias::Control => Self::Control,
+            platform::KeyAlias::Biometric => Self::Biometric,
         }
     }
 }
@@ -170,6 +174,7 @@ impl From<KeyAlias> for platform::KeyAlias {
             KeyAlias::Identity => Self::Identity,
             KeyAlias::Wrap => Self::Wrap,
             KeyAlias::Control => Self::Control,
+            KeyAlias::Biometric => Self::Biometric,
         }
     }
 }

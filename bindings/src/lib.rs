@@ -33,3 +33,9 @@ pub use sync::{CancelHandle, DeviceEvent, SyncProgress, SyncReport, SyncStep};
 pub use visits::{Stop, Visits};
 
 uniffi::setup_scaffolding!();
+
+/// Memory is wiped when it is given back: names and notes that a screen has shown, and what UniFFI copied, do not
+/// lie in it until something else happens to be written there.
+#[global_allocator]
+static MEMORY: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);

@@ -45,6 +45,16 @@ pub enum DeviceEvent {
         /// Why.
         reason: String,
     },
+    /// New keys of the organisation were refused; those that were trusted before still are.
+    RootRefused {
+        /// Why, in words.
+        reason: String,
+    },
+    /// A command of the server does not reach this device.
+    Withheld {
+        /// The command's number.
+        head: u64,
+    },
 }
 
 /// How far a sync has come.
@@ -157,6 +167,8 @@ impl From<device::DeviceEvent> for DeviceEvent {
             device::DeviceEvent::Unlocked => Self::Unlocked,
             device::DeviceEvent::Wiped => Self::Wiped,
             device::DeviceEvent::Refused(refusal) => Self::Refused { reason: refusal.to_string() },
+            device::DeviceEvent::RootRefused(error) => Self::RootRefused { reason: error.to_string() },
+            device::DeviceEvent::Withheld { head } => Self::Withheld { head },
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 async fn main() -> Result<(), Box<dyn Error>> {
     let keys = SoftwareKeys::new("my-phone/keys", Arc::new(OsEntropy));
     let client = Client::open(Config::new("my-phone/vault", Arc::new(keys)))?;
-    let passcode = Passcode::new("270841")?;
+    let passcode = Passcode::new("copper Kayak 27")?;
     match client.state() {
         State::New => {
             let ticket = std::env::args().nth(1).ok_or("give the text of an enrolment code")?;

@@ -1,6 +1,7 @@
 //! Customers: finding, reading, adding and changing them.
 
 use crate::Error;
+use crate::audit::AuditTrail;
 use crate::platform::{Clock, Entropy};
 use crate::store::{Made, Store};
 use roundsman_model::customer::Customer;
@@ -26,6 +27,7 @@ pub struct Customers {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    audit: Option<Arc<AuditTrail>>,
 }
 
 /// A customer's place in the list.
@@ -46,7 +48,12 @@ impl From<&Customer> for CustomerKey {
 impl Customers {
     /// The customers in this store. Every user of the device sees the same ones.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { store, clock, entropy }
+        Self { store, clock, entropy, audit: None }
+    }
+
+    /// The same, with each view and search recorded.
+    pub(crate) fn audited(self, audit: Arc<AuditTrail>) -> Self {
+        Self { audit: Some(audit), ..self }
     }
 
     /// At most `limit` customers that hold everything that was typed: beginnings of words in any order, single
@@ -56,7 +63,11 @@ impl Customers {
     /// # Errors
     /// The vault is not open, or the store is damaged.
     pub fn search(&self, typed: &str, limit: usize) -> Result<Vec<Customer>, Error> {
-        self.store.read(|records| Ok(records.search(typed, BY, limit)?))
+        let found = self.store.read(|records| Ok::<_, Error>(records.search(typed, BY, limit)?))?;
+        if let Some(audit) = &self.audit {
+            audit.searched();
+        }
+        Ok(found)
     }
 
     /// The customer with this id, if it is on this device.
@@ -64,7 +75,11 @@ impl Customers {
     /// # Errors
     /// The vault is not open, or the store is damaged.
     pub fn get(&self, id: Uuid) -> Result<Option<Customer>, Error> {
-        self.store.read(|records| Ok(records.get(id)?))
+        let found: Option<Customer> = self.store.read(|records| Ok::<_, Error>(records.get(id)?))?;
+        if let (Some(audit), Some(_)) = (&self.audit, &found) {
+            audit.viewed(Customer::DEF.name, id);
+        }
+        Ok(found)
     }
 
     /// The next `limit` customers by name, from the first or after one of them.

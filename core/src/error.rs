@@ -16,6 +16,10 @@ pub enum Error {
     /// The vault is closed. Ask for the passcode and call [`Client::unlock`](crate::Client::unlock).
     #[error("unlock the app first")]
     Locked,
+    /// The passcode is too old: it has to be changed with [`Client::change_passcode`](crate::Client::change_passcode)
+    /// before anything else opens. Nothing is lost meanwhile.
+    #[error("the passcode is too old: change it first")]
+    PasscodeExpired,
     /// No organisation has been joined on this device. Call [`Client::enrol`](crate::Client::enrol).
     #[error("this device is not enrolled")]
     NotEnrolled,
@@ -59,6 +63,9 @@ pub enum Error {
     /// The server sent a command that this device refuses. It had no effect, and the refusal is reported.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The profile holds a vault. Wipe it first.
+    #[error("this profile holds a vault, wipe it first")]
+    InUse,
     /// The call was cancelled.
     #[error("cancelled")]
     Cancelled,

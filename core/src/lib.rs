@@ -14,13 +14,19 @@
 //! - That a device which never runs the app again obeys a command. Its data stays encrypted.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 mod client;
 pub mod customers;
 pub mod device;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod idle;
 mod net;
 pub mod outbox;
 pub mod platform;
+pub mod profiles;
+pub mod rescue;
 pub mod store;
 pub mod sync;
 pub mod vault;
@@ -28,6 +34,7 @@ pub mod visits;
 
 pub use client::{Client, Config, State};
 pub use error::Error;
+pub use idle::Closed;
 pub use net::HttpsTransport;
 pub use roundsman_model as model;
 pub use roundsman_protocol as protocol;

@@ -1,13 +1,14 @@
 //! Visits: the round of a day, and what the rep does at each stop.
 
 use crate::Error;
+use crate::audit::AuditTrail;
 use crate::platform::{Clock, Entropy};
 use crate::store::{Edits, Made, Order, Records, Select, Store, StoreError};
 use chrono::NaiveDate;
 use roundsman_model::customer::Customer;
 use roundsman_model::geo::Position;
 use roundsman_model::visit::{Moment, Outcome, State, Step, Visit, step};
-use roundsman_model::{FieldType, Fields, RuleError, UserId, Value};
+use roundsman_model::{Entity, FieldType, Fields, RuleError, UserId, Value};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -34,6 +35,7 @@ pub struct Visits {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     user: UserId,
+    audit: Option<Arc<AuditTrail>>,
 }
 
 /// A stop of the round.
@@ -48,7 +50,12 @@ pub struct Stop {
 impl Visits {
     /// The visits in this store, made by this user.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, user: UserId) -> Self {
-        Self { store, clock, entropy, user }
+        Self { store, clock, entropy, user, audit: None }
+    }
+
+    /// The same, with each view recorded.
+    pub(crate) fn audited(self, audit: Arc<AuditTrail>) -> Self {
+        Self { audit: Some(audit), ..self }
     }
 
     /// The rep's own visits of a day: planned ones in the order of their stops, then the others as they were begun.
@@ -78,7 +85,11 @@ impl Visits {
     /// # Errors
     /// The vault is not open, or the store is damaged.
     pub fn get(&self, visit: Uuid) -> Result<Option<Visit>, Error> {
-        self.store.read(|records| Ok(records.get(visit)?))
+        let found: Option<Visit> = self.store.read(|records| Ok::<_, Error>(records.get(visit)?))?;
+        if let (Some(audit), Some(_)) = (&self.audit, &found) {
+            audit.viewed(Visit::DEF.name, visit);
+        }
+        Ok(found)
     }
 
     /// At most `limit` visits to a customer, by whomever, newest first.

@@ -10,15 +10,10 @@ use roundsman_core::protocol::command::{Kind, Refusal};
 use roundsman_core::protocol::receipt::Progress;
 use roundsman_core::vault::{VaultError, VaultState};
 use std::fs;
-use vault_kit::{Fault, OTHER, Office, Phone, RIGHT, passcode};
+use vault_kit::{Fault, OTHER, Office, Phone, RIGHT};
 
 fn answer(commands: Vec<Vec<u8>>) -> CheckinAnswer {
-    CheckinAnswer {
-        server_time: chrono::DateTime::UNIX_EPOCH,
-        commands,
-        receipts_stored: 0,
-        escrow_receipt: None,
-    }
+    CheckinAnswer { commands, ..CheckinAnswer::at(chrono::DateTime::UNIX_EPOCH) }
 }
 
 #[test]
@@ -27,7 +22,7 @@ fn the_passcode_opens_what_it_was_made_with_and_no_other_does() {
     let phone = Phone::new();
     let app = phone.start().unwrap();
     assert_eq!((app.vault.state(), app.vault.profile()), (VaultState::New, None));
-    assert!(matches!(app.vault.unlock(&passcode(RIGHT)), Err(VaultError::NotEnrolled)));
+    assert!(matches!(app.unlock(RIGHT), Err(VaultError::NotEnrolled)));
     let install = app.vault.install();
     app.enrol(&mut office).unwrap();
     assert!(matches!(app.enrol(&mut office), Err(VaultError::AlreadyCreated)));
@@ -57,7 +52,7 @@ fn a_changed_passcode_leaves_no_file_that_opens_with_the_old_one() {
     let mut office = Office::new();
     let phone = Phone::enrolled(&mut office);
     let app = phone.start().unwrap();
-    app.vault.change_passcode(&passcode(RIGHT), &passcode(OTHER)).unwrap();
+    app.change(RIGHT, OTHER).unwrap();
     drop(app);
     for newest in ["slots.a", "slots.b"] {
         let phone = phone.copy();
@@ -80,12 +75,12 @@ fn a_kill_between_count_and_check_costs_an_attempt() {
         let phone = phone.copy();
         let app = phone.start().unwrap();
         phone.keys.fail_at(n, Fault::Kill);
-        app.vault.unlock(&passcode(RIGHT)).is_ok()
+        app.unlock(RIGHT).is_ok()
     });
     let last = last.unwrap() - 1;
     let app = phone.start().unwrap();
     phone.keys.fail_at(last, Fault::Kill);
-    assert!(matches!(app.vault.unlock(&passcode(RIGHT)), Err(VaultError::Key(KeyError::Transient))));
+    assert!(matches!(app.unlock(RIGHT), Err(VaultError::Key(KeyError::Transient))));
     drop(app);
     phone.heal();
     let app = phone.start().unwrap();
@@ -107,17 +102,17 @@ fn wrong_passcodes_have_to_wait_longer_and_longer_and_the_tenth_locks() {
         if attempt < 5 {
             continue;
         }
-        let Err(VaultError::Wait { seconds }) = app.vault.unlock(&passcode(RIGHT)) else {
+        let Err(VaultError::Wait { seconds }) = app.unlock(RIGHT) else {
             panic!("attempt {attempt} has no wait after it");
         };
         waits.push(seconds);
         phone.clock.advance(-3600);
         assert!(
-            matches!(app.vault.unlock(&passcode(RIGHT)), Err(VaultError::Wait { seconds: still }) if still == seconds),
+            matches!(app.unlock(RIGHT), Err(VaultError::Wait { seconds: still }) if still == seconds),
             "a clock set back shortens nothing"
         );
         phone.clock.advance(3600 + i64::try_from(seconds).unwrap() - 1);
-        assert!(matches!(app.vault.unlock(&passcode(RIGHT)), Err(VaultError::Wait { seconds: 1 })));
+        assert!(matches!(app.unlock(RIGHT), Err(VaultError::Wait { seconds: 1 })));
         phone.clock.advance(1);
     }
     assert_eq!(waits, [60, 300, 900, 3600, 3600]);
@@ -301,7 +296,8 @@ fn a_wiped_vault_never_opens_again_and_leaves_only_proof() {
     let thief = phone.copy();
     thief.keys.delete(KeyAlias::Wrap).unwrap();
 
-    office.order(Kind::Wipe);
+    let kind = office.wipe();
+    office.order(kind);
     assert_eq!(app.exchange(&mut office).unwrap(), [DeviceEvent::Wiped]);
     assert_eq!((app.closed.get(), app.vault.state()), (1, VaultState::Wiping));
     assert_eq!(phone.files(), ["att", "control.a", "control.b", "in-use"]);
@@ -314,11 +310,11 @@ fn a_wiped_vault_never_opens_again_and_leaves_only_proof() {
     assert_eq!((report.state, report.unsent), (DeviceState::Wiped, Some(7)));
     app.talk(&mut office).unwrap();
     assert_eq!(office.proven(), ["shredded", "complete"]);
-    let Progress::Shredded { keys, platform_confirmed, unsent } = &office.receipts[0].progress else {
+    let Progress::Shredded { keys, platform_confirmed, unsent, .. } = &office.receipts[0].progress else {
         panic!("not shredded");
     };
     assert_eq!((keys.len(), *platform_confirmed, *unsent), (3, true, Some(7)));
-    assert!(matches!(office.receipts[1].progress, Progress::Complete { files: 3 }));
+    assert!(matches!(office.receipts[1].progress, Progress::Complete { files: 3, .. }));
 
     assert_eq!((app.vault.state(), app.vault.profile()), (VaultState::Wiped, None));
     assert_eq!(phone.files(), ["att", "tombstone"]);
@@ -343,7 +339,8 @@ fn a_locked_device_can_be_wiped() {
     let phone = Phone::enrolled(&mut office);
     let app = phone.start().unwrap();
     office.order(Kind::Lock);
-    office.order(Kind::Wipe);
+    let kind = office.wipe();
+    office.order(kind);
     assert_eq!(app.exchange(&mut office).unwrap(), [DeviceEvent::Locked, DeviceEvent::Wiped]);
     app.talk(&mut office).unwrap();
     assert_eq!(office.proven(), ["locked", "shredded", "complete"]);
@@ -359,7 +356,8 @@ fn a_wipe_touches_nothing_outside_its_folder() {
     #[cfg(unix)]
     std::os::unix::fs::symlink(&beside, phone.file("link")).unwrap();
     let app = phone.start().unwrap();
-    office.order(Kind::Wipe);
+    let kind = office.wipe();
+    office.order(kind);
     app.talk(&mut office).unwrap();
     assert_eq!(app.vault.state(), VaultState::Wiped);
     assert_eq!(phone.files(), ["tombstone"]);
@@ -371,7 +369,8 @@ fn a_full_disk_does_not_save_the_vault() {
     let mut office = Office::new();
     let phone = Phone::enrolled(&mut office);
     let app = phone.start().unwrap();
-    let wipe = office.order(Kind::Wipe);
+    let kind = office.wipe();
+    let wipe = office.order(kind);
     phone.disk.fail_at(0, Fault::Once);
     let events = app.take(&answer(vec![wipe])).unwrap();
     assert_eq!(events, [DeviceEvent::Wiped]);
@@ -384,7 +383,8 @@ fn a_keystore_that_does_not_confirm_is_reported_and_does_not_stop_a_wipe() {
     let mut office = Office::new();
     let phone = Phone::enrolled(&mut office);
     let app = phone.start().unwrap();
-    let wipe = office.order(Kind::Wipe);
+    let kind = office.wipe();
+    let wipe = office.order(kind);
     // The first call authenticates the mark; the three after it are tries to delete the key.
     phone.keys.fail_at(1, Fault::Kill);
     assert_eq!(app.take(&answer(vec![wipe])).unwrap(), [DeviceEvent::Wiped]);
@@ -441,11 +441,11 @@ fn a_bad_command_is_refused_once_and_does_not_stop_the_good_ones() {
     let mut office = Office::new();
     let phone = Phone::enrolled(&mut office);
     let app = phone.start().unwrap();
-    let mut other_device = office.command(Kind::Wipe);
+    let mut other_device = office.command(office.wipe());
     other_device.device = [1; 16];
     let mut future = office.command(Kind::Lock);
     future.seq = 3;
-    let mut forged = office.sign(&office.command(Kind::Wipe));
+    let mut forged = office.sign(&office.command(office.wipe()));
     let last = forged.len() - 1;
     forged[last] ^= 1;
     let bad = vec![office.sign(&other_device), office.sign(&future), forged, b"noise".to_vec()];
@@ -476,9 +476,9 @@ fn the_servers_key_alone_does_not_wipe() {
     let mut office = Office::new();
     let phone = Phone::enrolled(&mut office);
     let app = phone.start().unwrap();
-    let stolen = office.signed_by_server(&office.command(Kind::Wipe));
+    let stolen = office.sign(&office.command(office.wipe_by_server()));
     let events = app.take(&answer(vec![stolen])).unwrap();
-    assert!(matches!(events.as_slice(), [DeviceEvent::Refused(Refusal::Envelope(_))]));
+    assert!(matches!(events.as_slice(), [DeviceEvent::Refused(Refusal::Order(_))]));
     app.opens_with(RIGHT).unwrap();
 }
 

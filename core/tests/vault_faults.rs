@@ -7,57 +7,7 @@ mod vault_kit;
 use roundsman_core::platform::{KeyAlias, PlatformKeys};
 use roundsman_core::protocol::command::Kind;
 use roundsman_core::vault::{VaultError, VaultState};
-use vault_kit::{App, Fault, OTHER, Office, Phone, RIGHT, passcode};
-
-/// Where a fault strikes.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Disk,
-    Keys,
-}
-
-const FAULTS: [(Place, Fault); 5] = [
-    (Place::Disk, Fault::Once),
-    (Place::Disk, Fault::Kill),
-    (Place::Disk, Fault::PowerCut),
-    (Place::Keys, Fault::Once),
-    (Place::Keys, Fault::Kill),
-];
-
-/// Runs `act` on copies of a phone, with a fault at its first call, its second, and so on until none is reached;
-/// after each, restarts the app on a good disk and hands it to `check` with what `act` returned.
-///
-/// Returns the number of faults.
-fn sweep<T>(
-    template: &Phone,
-    office: &Office,
-    act: impl Fn(&Phone, &mut Office) -> Result<T, VaultError>,
-    check: impl Fn(&str, &Phone, &mut Office, Result<T, VaultError>),
-) -> usize {
-    let mut faults = 0;
-    for (place, fault) in FAULTS {
-        for number in 0.. {
-            let (phone, mut office) = (template.copy(), office.clone());
-            match place {
-                Place::Disk => phone.disk.fail_at(number, fault),
-                Place::Keys => phone.keys.fail_at(number, fault),
-            }
-            let outcome = act(&phone, &mut office);
-            let reached = match place {
-                Place::Disk => phone.disk.failed(),
-                Place::Keys => phone.keys.failed(),
-            };
-            phone.heal();
-            if !reached {
-                assert!(outcome.is_ok(), "without a fault there is no error");
-                break;
-            }
-            faults += 1;
-            check(&format!("{place:?} {fault:?} at call {number}"), &phone, &mut office, outcome);
-        }
-    }
-    faults
-}
+use vault_kit::{App, Fault, OTHER, Office, Phone, RIGHT, sweep};
 
 fn started(phone: &Phone, what: &str) -> App {
     phone.start().unwrap_or_else(|error| panic!("{what}: the next start fails: {error:?}"))
@@ -143,7 +93,7 @@ fn a_change_of_passcode_that_is_interrupted_leaves_exactly_one_passcode() {
     sweep(
         &template,
         &office,
-        |phone, _| phone.start()?.vault.change_passcode(&passcode(RIGHT), &passcode(OTHER)),
+        |phone, _| phone.start()?.change(RIGHT, OTHER),
         |what, phone, _, outcome| {
             let app = started(phone, what);
             let (old, new) = (app.opens_with(RIGHT).is_ok(), app.opens_with(OTHER).is_ok());
@@ -252,7 +202,8 @@ fn a_change_of_share_that_is_interrupted_never_parts_the_slot_from_its_share() {
 fn a_wipe_that_is_interrupted_is_finished_by_the_next_start() {
     let mut office = Office::new();
     let template = Phone::enrolled(&mut office);
-    office.order(Kind::Wipe);
+    let kind = office.wipe();
+    office.order(kind);
     let faults = sweep(
         &template,
         &office,
@@ -285,7 +236,8 @@ fn a_wipe_that_is_interrupted_is_finished_by_the_next_start() {
 fn two_faults_in_one_wipe_do_not_stop_it_either() {
     let mut office = Office::new();
     let template = Phone::enrolled(&mut office);
-    office.order(Kind::Wipe);
+    let kind = office.wipe();
+    office.order(kind);
     let (mut first, mut pairs) = (0, 0);
     loop {
         let (phone, mut interrupted) = (template.copy(), office.clone());

@@ -6,13 +6,16 @@
 //! | `POST /v1/enrol` | DPoP, ticket in the body | [`EnrolRequest`] | [`EnrolAnswer`] |
 //! | `POST /v1/token` | DPoP, refresh token in the body | [`TokenRequest`] | [`Tokens`] |
 //! | `POST /v1/device/checkin` | DPoP | [`Checkin`] | [`CheckinAnswer`] |
+//! | `POST /v1/device/rescue` | DPoP | a [`SignedSegment`](crate::rescue::SignedSegment), as bytes | [`RescueAnswer`](crate::rescue::RescueAnswer) |
 //! | `POST /v1/sync` | DPoP and access token | see [`crate::sync`] | see [`crate::sync`] |
 //!
 //! Every answer carries the nonce for the next proof in the header `dpop-nonce`. What is not a success is a
 //! [`Problem`](crate::Problem).
 
+use crate::audit::AuditReport;
 use crate::b64;
 use crate::escrow::{EscrowedShare, UnlockChallenge};
+use crate::posture::Posture;
 use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceId, OrgId, UserId};
 use serde::{Deserialize, Serialize};
@@ -136,6 +139,77 @@ pub struct Checkin {
     /// A request for the share back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlock: Option<UnlockChallenge>,
+    /// The version of the root metadata it trusts.
+    #[serde(default = "first_root")]
+    pub root_version: u32,
+    /// The version of the policy it keeps; 0 if it has none.
+    #[serde(default)]
+    pub policy_version: u32,
+    /// What shows a copy of this device, if one reports too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
+    /// The number of its store's last commit, as far as it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<u64>,
+    /// Entries of its audit chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditReport>,
+    /// In what state the phone is, as the host app found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posture: Option<Posture>,
+    /// The number of a command that its lease names and that it was not given, after it asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<u64>,
+    /// The phone's start that this is, if the host app can tell starts apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Uuid>,
+}
+
+impl Checkin {
+    /// A report that says nothing but this.
+    pub fn of(state: DeviceState, core: &str, last_command: u64) -> Self {
+        Self {
+            state,
+            unsent: None,
+            core: core.to_owned(),
+            last_command,
+            receipts: vec![],
+            escrow: None,
+            unlock: None,
+            root_version: first_root(),
+            policy_version: 0,
+            turn: None,
+            commit: None,
+            audit: None,
+            posture: None,
+            withheld: None,
+            boot: None,
+        }
+    }
+}
+
+fn first_root() -> u32 {
+    1
+}
+
+/// A device and its server take turns: each report names the nonce of the answer before it. Of two devices with
+/// the same key only one can, so the second report of the slower one gives both away.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, minicbor::Encode, minicbor::Decode,
+)]
+pub struct Turn {
+    /// How many reports were answered.
+    #[n(0)]
+    pub counter: u64,
+    /// The nonce of the last answer; zeros before the first.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    #[serde(with = "b64")]
+    pub nonce: [u8; 16],
+    /// This report's own random id, stored before it is sent: a report that is repeated because its answer was lost
+    /// has the same.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    #[serde(with = "b64")]
+    pub attempt: [u8; 16],
 }
 
 /// The answer to a [`Checkin`].
@@ -151,6 +225,38 @@ pub struct CheckinAnswer {
     /// The envelope of the receipt for the escrowed share.
     #[serde(with = "opt_b64", default, skip_serializing_if = "Option::is_none")]
     pub escrow_receipt: Option<Vec<u8>>,
+    /// Envelopes of the roots after the one that the device trusts, in order.
+    #[serde(with = "b64::list", default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<Vec<u8>>,
+    /// The envelope of a new [`Lease`](crate::lease::Lease).
+    #[serde(with = "opt_b64", default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Vec<u8>>,
+    /// The envelope of the [`Policy`](crate::policy::Policy), if the device has an older one.
+    #[serde(with = "opt_b64", default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Vec<u8>>,
+    /// The nonce for the device's next [`Turn`].
+    #[serde(with = "opt_b64", default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<Vec<u8>>,
+    /// The envelope of the [`Checkpoint`](crate::audit::Checkpoint) for the audit entries that were stored.
+    #[serde(with = "opt_b64", default, skip_serializing_if = "Option::is_none")]
+    pub audit_checkpoint: Option<Vec<u8>>,
+}
+
+impl CheckinAnswer {
+    /// An answer that says nothing but the time.
+    pub fn at(server_time: DateTime<Utc>) -> Self {
+        Self {
+            server_time,
+            commands: vec![],
+            receipts_stored: 0,
+            escrow_receipt: None,
+            roots: vec![],
+            lease: None,
+            policy: None,
+            nonce: None,
+            audit_checkpoint: None,
+        }
+    }
 }
 
 mod opt_b64 {

@@ -5,6 +5,7 @@ use crate::hpke_seal::Sealed;
 use crate::keys::Thumbprint;
 use crate::root::Root;
 use crate::sha256;
+use crate::wipe_order::{WipeOrder, WipeOrderError};
 use chrono::{DateTime, Utc};
 use roundsman_model::DeviceId;
 use uuid::Uuid;
@@ -30,7 +31,11 @@ pub enum Kind {
     },
     /// Destroy every key, then every file.
     #[n(2)]
-    Wipe,
+    Wipe {
+        /// The envelope of the [`WipeOrder`] that the approvers signed.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        order: Vec<u8>,
+    },
 }
 
 impl Kind {
@@ -39,7 +44,7 @@ impl Kind {
         match self {
             Self::Lock => "lock",
             Self::Unlock { .. } => "unlock",
-            Self::Wipe => "wipe",
+            Self::Wipe { .. } => "wipe",
         }
     }
 
@@ -155,6 +160,9 @@ pub enum Refusal {
     /// It is too old.
     #[error("the command has expired")]
     Expired,
+    /// A wipe without a good order.
+    #[error(transparent)]
+    Order(#[from] WipeOrderError),
 }
 
 impl Command {
@@ -185,21 +193,21 @@ impl Command {
     /// The first check that fails.
     pub fn open(envelope: &[u8], judge: &Judge<'_>) -> Result<Self, Refusal> {
         let envelope = Envelope::from_bytes(envelope)?;
-        let command = Self::open_signed(&envelope, judge.root)?;
+        judge.root.command.verify(Domain::Command, &envelope)?;
+        let command: Self = decode(&envelope.payload)?;
+        if let Kind::Wipe { order } = &command.kind {
+            // The server's key gives a wipe its place among the commands; people's keys give it leave.
+            WipeOrder::open(order, judge.root, judge.device, judge.thumbprint, judge.now)?;
+        }
         command.judge(judge)?;
         Ok(command)
     }
 
-    fn open_signed(envelope: &Envelope, root: &Root) -> Result<Self, Refusal> {
-        // The kind decides which role must sign, so the payload is read first; it is not acted on before
-        // the role's signatures hold.
-        let command: Self = decode(&envelope.payload)?;
-        let role = match command.kind {
-            Kind::Lock | Kind::Unlock { .. } => &root.command,
-            Kind::Wipe => &root.approver,
-        };
-        role.verify(Domain::Command, envelope)?;
-        Ok(command)
+    /// Whether unsent work is to be destroyed with the rest. Of a command that was opened.
+    pub fn discards_unsent(&self) -> bool {
+        let Kind::Wipe { order } = &self.kind else { return false };
+        let order = Envelope::from_bytes(order).and_then(|order| WipeOrder::from_payload(&order.payload));
+        order.is_ok_and(|order| order.discard_unsent)
     }
 
     fn judge(&self, judge: &Judge<'_>) -> Result<(), Refusal> {
@@ -213,7 +221,9 @@ impl Command {
         if self.device != *judge.device.0.as_bytes() || self.thumbprint != judge.thumbprint.0 {
             return Err(Refusal::OtherDevice);
         }
-        if self.root_version != judge.root.version {
+        // An older root is one that the command was signed under before this device caught up; what counts is that
+        // the keys of the present one signed it.
+        if self.root_version > judge.root.version {
             return Err(Refusal::OtherRoot { named: self.root_version, known: judge.root.version });
         }
         if self.seq <= last {
@@ -240,35 +250,9 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::{PublicKey, RoleKeys};
-    use ed25519_dalek::SigningKey;
-
-    struct Bench {
-        root: Root,
-        server: SigningKey,
-        approver: SigningKey,
-    }
+    use crate::root::tests::{key, root};
 
     const DEVICE: DeviceId = DeviceId(Uuid::from_u128(7));
-
-    fn bench() -> Bench {
-        let (server, approver) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
-        let role = |key: &SigningKey| RoleKeys {
-            threshold: 1,
-            keys: vec![PublicKey(key.verifying_key().to_bytes())],
-        };
-        let root = Root {
-            v: 1,
-            org: [9; 16],
-            version: 1,
-            expires_ms: 0,
-            root: role(&approver),
-            command: role(&server),
-            approver: role(&approver),
-            release_key: [0; 32],
-        };
-        Bench { root, server, approver }
-    }
 
     fn command(kind: Kind) -> Command {
         Command {
@@ -292,10 +276,28 @@ mod tests {
         command(Kind::Unlock { nonce: [4; 16], share })
     }
 
-    fn open(bench: &Bench, command: &Command, key: &SigningKey) -> Result<Command, Refusal> {
-        let envelope = Envelope::sign(Domain::Command, command.to_bytes(), &[key]).to_bytes();
+    /// A wipe whose order these keys have signed.
+    fn wipe(approvers: &[u8]) -> Command {
+        let order = WipeOrder {
+            v: 1,
+            org: [9; 16],
+            device: *DEVICE.0.as_bytes(),
+            thumbprint: [3; 32],
+            id: [6; 16],
+            reason: "lost".into(),
+            discard_unsent: true,
+            issued_ms: 1_000,
+            not_after_ms: 9_000,
+        };
+        let keys: Vec<_> = approvers.iter().map(|n| key(*n)).collect();
+        let order = Envelope::sign(Domain::WipeOrder, order.to_bytes(), &keys.iter().collect::<Vec<_>>());
+        command(Kind::Wipe { order: order.to_bytes() })
+    }
+
+    fn open(command: &Command, signer: u8) -> Result<Command, Refusal> {
+        let envelope = Envelope::sign(Domain::Command, command.to_bytes(), &[&key(signer)]).to_bytes();
         let judge = Judge {
-            root: &bench.root,
+            root: &root(),
             device: DEVICE,
             thumbprint: Thumbprint([3; 32]),
             last_seq: 0,
@@ -308,32 +310,34 @@ mod tests {
 
     #[test]
     fn a_command_for_this_device_is_taken() {
-        let bench = bench();
-        for (command, key) in [
-            (command(Kind::Lock), &bench.server),
-            (unlock(), &bench.server),
-            (command(Kind::Wipe), &bench.approver),
-        ] {
-            assert_eq!(open(&bench, &command, key), Ok(command));
+        for command in [command(Kind::Lock), unlock(), wipe(&[2, 3])] {
+            assert_eq!(open(&command, 1), Ok(command));
         }
+        assert!(wipe(&[2, 3]).discards_unsent() && !unlock().discards_unsent());
     }
 
     #[test]
     fn server_key_alone_cannot_wipe() {
-        let bench = bench();
-        assert!(matches!(
-            open(&bench, &command(Kind::Wipe), &bench.server),
-            Err(Refusal::Envelope(EnvelopeError::NotEnoughSignatures { valid: 0, needed: 1 }))
-        ));
+        let unapproved = |valid| {
+            Err(Refusal::Order(WipeOrderError::NotApproved(EnvelopeError::NotEnoughSignatures {
+                valid,
+                needed: 2,
+            })))
+        };
+        assert_eq!(open(&wipe(&[]), 1), unapproved(0));
+        assert_eq!(open(&wipe(&[1, 1]), 1), unapproved(0));
+        assert_eq!(open(&wipe(&[2, 1]), 1), unapproved(1));
+        let none = Kind::Wipe { order: vec![] };
+        assert!(matches!(open(&command(none), 1), Err(Refusal::Order(WipeOrderError::NotApproved(_)))));
+        assert!(matches!(open(&wipe(&[2, 3]), 2), Err(Refusal::Envelope(_))), "nor can the approvers alone");
     }
 
     #[test]
     fn each_thing_wrong_has_its_own_refusal() {
-        let bench = bench();
         let refused = |change: &dyn Fn(&mut Command)| {
             let mut command = unlock();
             change(&mut command);
-            open(&bench, &command, &bench.server).err()
+            open(&command, 1).err()
         };
         assert_eq!(refused(&|c| c.v = 2), Some(Refusal::UnknownVersion));
         assert_eq!(refused(&|c| c.org = [1; 16]), Some(Refusal::OtherOrganisation));
@@ -353,8 +357,6 @@ mod tests {
 
     #[test]
     fn a_forged_command_is_refused() {
-        let bench = bench();
-        let stranger = SigningKey::from_bytes(&[77; 32]);
-        assert!(matches!(open(&bench, &command(Kind::Lock), &stranger), Err(Refusal::Envelope(_))));
+        assert!(matches!(open(&command(Kind::Lock), 77), Err(Refusal::Envelope(_))));
     }
 }

@@ -17,6 +17,14 @@ pub enum Domain {
     Root,
     /// The server's receipt for an escrowed release share.
     Escrow,
+    /// What approvers sign for a wipe.
+    WipeOrder,
+    /// How long a device may stay away.
+    Lease,
+    /// The rules a device keeps.
+    Policy,
+    /// The server's word that it has a device's audit chain up to a place.
+    Audit,
 }
 
 impl Domain {
@@ -25,7 +33,16 @@ impl Domain {
             Self::Command => b"fv1/cmd\0",
             Self::Root => b"fv1/root\0",
             Self::Escrow => b"fv1/escrow\0",
+            Self::WipeOrder => b"fv1/wipe\0",
+            Self::Lease => b"fv1/lease\0",
+            Self::Policy => b"fv1/policy\0",
+            Self::Audit => b"fv1/aud-cp\0",
         }
+    }
+
+    /// The bytes that are signed for this payload, for a signer that is elsewhere.
+    pub fn message(self, payload: &[u8]) -> Vec<u8> {
+        [self.prefix(), payload].concat()
     }
 }
 
@@ -73,7 +90,7 @@ pub enum EnvelopeError {
 impl Envelope {
     /// Signs a payload with each of the keys.
     pub fn sign(domain: Domain, payload: Vec<u8>, keys: &[&SigningKey]) -> Self {
-        let message = [domain.prefix(), &payload].concat();
+        let message = domain.message(&payload);
         let signatures = keys
             .iter()
             .map(|key| KeySignature {
@@ -105,7 +122,7 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError::NotEnoughSignatures`] otherwise. A signature that is wrong does not spoil the others.
     pub fn verify(&self, domain: Domain, keys: &[[u8; 32]], threshold: usize) -> Result<(), EnvelopeError> {
-        let message = [domain.prefix(), &self.payload].concat();
+        let message = domain.message(&self.payload);
         let valid: BTreeSet<KeyId> = self
             .signatures
             .iter()

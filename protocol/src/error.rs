@@ -55,6 +55,10 @@ pub enum ErrorCode {
     /// Too many requests. Wait as long as `retry-after` says.
     #[error("the server is busy")]
     Busy,
+    /// The server keeps no more unsent work of this device until somebody has opened what is there. Keep the segment
+    /// and repeat later.
+    #[error("the server keeps no more unsent work of this device for now")]
+    RescueFull,
     /// The server failed. Repeat later.
     #[error("the server failed")]
     Internal,

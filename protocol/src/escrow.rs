@@ -29,6 +29,10 @@ pub struct EscrowedShare {
     pub share: Uuid,
     /// The share, sealed to the root's release key.
     pub sealed: Sealed,
+    /// The share, sealed once more, to the root's recovery key: what the organisation unlocks with when its server is
+    /// lost. `None` from devices that seal to the release key alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Sealed>,
 }
 
 /// A locked device's request for its share.

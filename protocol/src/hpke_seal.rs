@@ -47,7 +47,7 @@ pub fn seal(
     plaintext: &[u8],
 ) -> Result<Sealed, SealError> {
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(public).map_err(|_| SealError)?;
-    let mut once = OneShot { seed, drawn: 0 };
+    let mut once = OneShot::new(seed);
     let (enc, ciphertext) =
         hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeS::Base,
@@ -86,9 +86,15 @@ pub fn open(
 }
 
 /// Hands out the caller's random bytes, so that randomness stays the caller's to provide.
-struct OneShot {
+pub(crate) struct OneShot {
     seed: [u8; 32],
     drawn: u64,
+}
+
+impl OneShot {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        Self { seed, drawn: 0 }
+    }
 }
 
 impl TryRng for OneShot {

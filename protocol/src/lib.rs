@@ -1,14 +1,15 @@
 //! What a Roundsman device and its server say to each other.
 //!
 //! Two sorts of things cross the wire. *Messages* ([`api`], [`sync`]) are JSON inside TLS and may grow fields.
-//! *Signed documents* ([`command`], [`receipt`], [`root`], [`escrow`]) are CBOR bytes that are verified exactly
-//! as they were sent, before they are parsed. The enrolment [`ticket`] is what the QR code holds.
+//! *Signed documents* ([`command`], [`wipe_order`], [`receipt`], [`root`], [`escrow`], [`lease`], [`policy`],
+//! [`audit`]) are CBOR bytes that are verified exactly as they were sent, before they are parsed. The enrolment [`ticket`] is what the QR code holds.
 //!
 //! This crate is pure: no I/O, no clock, no randomness of its own. It does not decide who may do what; it makes
 //! sure that what was said was said by the holder of a key.
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod audit;
 pub mod command;
 pub mod dpop;
 pub mod envelope;
@@ -16,10 +17,15 @@ pub mod error;
 pub mod escrow;
 pub mod hpke_seal;
 pub mod keys;
+pub mod lease;
+pub mod policy;
+pub mod posture;
 pub mod receipt;
+pub mod rescue;
 pub mod root;
 pub mod sync;
 pub mod ticket;
+pub mod wipe_order;
 
 pub use error::{ErrorCode, Problem};
 

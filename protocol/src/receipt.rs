@@ -32,6 +32,9 @@ pub enum Progress {
         /// How many changes had not been sent; `None` if the vault was closed and could not be asked.
         #[n(2)]
         unsent: Option<u64>,
+        /// What led to it.
+        #[n(3)]
+        trigger: Trigger,
     },
     /// Every file is removed too; nothing is left to do.
     #[n(4)]
@@ -39,6 +42,9 @@ pub enum Progress {
         /// How many files were removed.
         #[n(0)]
         files: u32,
+        /// What became of the unsent work.
+        #[n(1)]
+        rescue: Rescue,
     },
     /// The command was refused, with no effect.
     #[n(5)]
@@ -47,6 +53,48 @@ pub enum Progress {
         #[n(0)]
         reason: String,
     },
+}
+
+/// What led to a wipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Trigger {
+    /// A command.
+    #[n(0)]
+    Command,
+    /// The last wrong passcode.
+    #[n(1)]
+    LastAttempt,
+    /// The lease: the device stayed away too long.
+    #[n(2)]
+    Lease,
+    /// The user erased the device.
+    #[n(3)]
+    User,
+}
+
+impl Trigger {
+    /// The words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Command => "a command",
+            Self::LastAttempt => "too many wrong passcodes",
+            Self::Lease => "the device stayed away too long",
+            Self::User => "its user",
+        }
+    }
+}
+
+/// What a wipe did with the sealed outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Rescue {
+    /// Segments that the server has confirmed.
+    #[n(0)]
+    pub segments: u32,
+    /// Segments that were removed without being handed over: the order said so, or the server would not take them
+    /// for 30 days.
+    #[n(1)]
+    pub discarded: u32,
 }
 
 impl Progress {

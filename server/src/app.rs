@@ -2,10 +2,11 @@
 
 use crate::keys::OrgKeys;
 use crate::password::Gate;
-use crate::storage::Storage;
+use crate::storage::{ReadTx, Storage, StorageError};
 use chrono::{DateTime, Utc};
 use roundsman_model::{Bucket, UserId};
 use roundsman_protocol::ticket::SpkiPin;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Tells the time; tests set it.
 pub(crate) type Clock = Box<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -13,7 +14,9 @@ pub(crate) type Clock = Box<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 /// Storage, keys and addresses of the organisation.
 pub(crate) struct App {
     pub(crate) storage: Box<dyn Storage>,
-    pub(crate) keys: OrgKeys,
+    /// The keys as they were last read.
+    pub(crate) known_keys: RwLock<Arc<OrgKeys>>,
+    pub(crate) org_name: String,
     /// `https://host:port`.
     pub(crate) public_url: String,
     /// The pins for tickets: the certificate's key first, then the spare.
@@ -25,6 +28,18 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn now(&self) -> DateTime<Utc> {
         (self.clock)()
+    }
+
+    /// The keys under the present root. Read again when a new root was published, which may have happened in another
+    /// process: the command line on the same machine.
+    pub(crate) fn keys(&self, tx: &(impl ReadTx + ?Sized)) -> Result<Arc<OrgKeys>, StorageError> {
+        let known = Arc::clone(&self.known_keys.read().unwrap_or_else(PoisonError::into_inner));
+        if tx.root_version()? == Some(known.root.version) {
+            return Ok(known);
+        }
+        let fresh = Arc::new(OrgKeys::load(tx)?.ok_or(StorageError::Damaged("root"))?);
+        *self.known_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
+        Ok(fresh)
     }
 }
 

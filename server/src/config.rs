@@ -24,8 +24,8 @@ pub struct Config {
 pub struct NewAdmin {
     /// The email to sign in with.
     pub email: String,
-    /// The name to show.
+    /// The name to show; also the name on the first approver's key.
     pub name: String,
-    /// The password; it is also the approval password that a wipe asks for.
+    /// The password.
     pub password: Secret,
 }

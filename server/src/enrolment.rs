@@ -29,10 +29,10 @@ pub(crate) fn issue(
     Ok(Ticket {
         v: VERSION,
         url: app.public_url.clone(),
-        org_name: app.keys.org_name.clone(),
+        org_name: app.org_name.clone(),
         token,
         pins: app.pins.clone(),
-        root_sha256: sha256(&[&app.keys.root_envelope]),
+        root_sha256: sha256(&[&app.keys(tx)?.root_envelope]),
         expires_ms,
     })
 }
@@ -78,15 +78,9 @@ pub(crate) fn enrol(app: &App, key: DeviceKey, request: &EnrolRequest) -> Result
     };
     tx.put_device(&device)?;
     let tokens = tokens::begin(tx.as_mut(), device.id, now)?;
+    let org = app.keys(tx.as_ref())?.org();
     tx.commit()?;
-    Ok(EnrolAnswer {
-        device: device.id,
-        org: app.keys.org(),
-        user: user.id,
-        user_name: user.name,
-        tokens,
-        server_time: now,
-    })
+    Ok(EnrolAnswer { device: device.id, org, user: user.id, user_name: user.name, tokens, server_time: now })
 }
 
 #[cfg(test)]
@@ -113,9 +107,9 @@ mod tests {
         let rep = org.rep("ana", &["A"])?;
         let ticket = Ticket::from_text(&org.admin.issue_ticket(org.boss, rep)?.text)?;
         assert!(ticket.pins.len() >= 2);
-        assert_eq!(ticket.root_sha256, sha256(&[&org.app.keys.root_envelope]));
+        assert_eq!(ticket.root_sha256, sha256(&[&org.keys()?.root_envelope]));
         let answer = enrol(&org.app, key(1)?, &request(ticket.token))?;
-        assert_eq!((answer.user, answer.org), (rep, org.app.keys.org()));
+        assert_eq!((answer.user, answer.org), (rep, org.keys()?.org()));
         assert_eq!(code(enrol(&org.app, key(2)?, &request(ticket.token))), Some(ErrorCode::TicketUsed));
         Ok(())
     }

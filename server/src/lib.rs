@@ -9,16 +9,19 @@
 
 pub mod admin;
 mod app;
+mod audit;
 mod config;
 mod console;
 mod devices;
 mod enrolment;
 mod http;
+pub mod keyfile;
 mod keys;
 mod password;
 mod random;
 mod records;
 mod refusal;
+mod rescue;
 mod secret;
 mod server;
 pub mod storage;
@@ -30,9 +33,10 @@ mod tokens;
 
 pub use admin::{Admin, AdminError};
 pub use config::{Config, NewAdmin};
-pub use keys::KeysError;
+pub use keys::{FirstKeys, KeysError};
 pub use password::PasswordError;
 pub use random::NoEntropy;
+pub use rescue::rescue_key_from_text;
 pub use secret::Secret;
 pub use server::{FirstAdmin, Server, StartError};
 pub use tls::TlsError;

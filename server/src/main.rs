@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "what the commands answer goes to the terminal")]
 
+mod cli;
+
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qrcode::QrCode;
@@ -59,6 +61,41 @@ enum Command {
     /// Lists the devices, the latest heard first.
     #[command(after_help = "Example:\n  roundsman-server devices --data ./data")]
     Devices(Data),
+    /// Opens unsent work that devices handed over, and decides what to take of it.
+    #[command(after_help = "Examples:\n  \
+        roundsman-server rescue --data ./data --key /media/usb/rescue.key\n  \
+        roundsman-server rescue list --data ./data\n  \
+        roundsman-server rescue take --data ./data --all")]
+    Rescue(cli::rescue::Rescue),
+    /// The devices' audit logs.
+    #[command(subcommand)]
+    Audit(cli::audit::AuditCommand),
+    /// Proposes to wipe a device. Nothing happens to it until approvers sign.
+    #[command(after_help = "Example:\n  \
+        roundsman-server wipe --data ./data --device 0198c1f2-… --reason \"stolen from the car\"")]
+    Wipe(cli::wipes::Propose),
+    /// Shows the wipes that wait for approval, and signs them with an approver's key file.
+    #[command(after_help = "Examples:\n  \
+        roundsman-server approve --data ./data --key /media/ana/approver-ana.key\n  \
+        roundsman-server approve --data ./data --key approver-ana.key --wipe 0198c1f2-… --yes")]
+    Approve(cli::wipes::Approve),
+    /// Keys of people who approve wipes.
+    #[command(subcommand)]
+    Approver(cli::wipes::ApproverCommand),
+    /// Which keys the organisation trusts. Changes are signed with the root key.
+    #[command(subcommand)]
+    Root(cli::roots::RootCommand),
+    /// The rules that devices keep, and how long they may stay away.
+    #[command(subcommand)]
+    Policy(cli::policy::PolicyCommand),
+    /// Lists the alerts, or notes that one was seen.
+    #[command(after_help = "Examples:\n  roundsman-server alerts --data ./data\n  \
+        roundsman-server alerts --data ./data --seen 0198c1f2-…")]
+    Alerts(cli::wipes::Alerts),
+    /// To be run once after a backup of the data folder was put back, before the server starts: takes every device's
+    /// next report as it comes, in place of taking the devices for copies.
+    #[command(after_help = "Example:\n  roundsman-server after-restore --data ./data")]
+    AfterRestore(Data),
     /// Shows the pins that devices trust: the certificate's key, then the spare.
     #[command(after_help = "Example:\n  roundsman-server pin --data ./data")]
     Pin(Data),
@@ -161,7 +198,16 @@ fn main() -> Result<()> {
         Command::Ticket { data, user } => ticket(&data, &user),
         Command::Import(args) => import(&args),
         Command::Devices(data) => devices(&data),
+        Command::Rescue(args) => cli::rescue::run(args),
+        Command::Audit(command) => cli::audit::run(command),
         Command::Pin(data) => pin(&data),
+        Command::Wipe(args) => cli::wipes::propose(&args),
+        Command::Approve(args) => cli::wipes::approve(&args),
+        Command::Approver(command) => cli::wipes::approver(&command),
+        Command::Root(command) => cli::roots::run(command),
+        Command::Policy(command) => cli::policy::run(command),
+        Command::Alerts(args) => cli::wipes::alerts(&args),
+        Command::AfterRestore(data) => after_restore(&data),
     }
 }
 
@@ -187,13 +233,27 @@ async fn serve(args: Serve) -> Result<()> {
             first.email
         );
         if let Some(password) = &first.password {
-            println!("  Password:      {}   (also approves wipes)", password.expose());
+            println!("  Password:      {}", password.expose());
         }
         println!("  Second factor: {}\n\nScan it with an authenticator app:\n", first.totp_secret);
         println!("{}", qr(&first.totp_url)?);
         println!(
-            "Keep DATA/tls-spare.key in a safe place off this machine: it replaces a lost certificate key."
+            "Keep DATA/tls-spare.key in a safe place off this machine: it replaces a lost certificate key.\n\n\
+             Move the folder DATA/keep-offline off this machine now, and keep a copy of each file elsewhere:"
         );
+    }
+    if let Some(keys) = server.first_keys() {
+        println!(
+            "  {}   root.key       says who approves wipes and which keys devices trust",
+            keys.root.id()
+        );
+        println!(
+            "  {}   approver-*.key approves wipes; it is {}'s",
+            keys.approver.id(),
+            keys.approver.name()
+        );
+        println!("  {}   rescue.key     opens unsent work of locked and wiped devices", keys.rescue.id());
+        println!("  {}   recovery.key   unlocks devices if this server is lost", keys.recovery.id());
     }
     interrupted().await?;
     println!("Stopping.");
@@ -307,6 +367,12 @@ fn devices(data: &Data) -> Result<()> {
             device.id, device.state, device.name, device.user_name, device.platform, device.unsent
         );
     }
+    Ok(())
+}
+
+fn after_restore(data: &Data) -> Result<()> {
+    Admin::open(&data.dir)?.trust_turns_anew(Admin::OPERATOR)?;
+    println!("Every device's next report is taken as it comes.");
     Ok(())
 }
 

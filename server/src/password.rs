@@ -1,10 +1,8 @@
-//! Passwords: hashed with Argon2id (RFC 9106), and sealing under a password.
+//! Passwords: hashed with Argon2id (RFC 9106).
 
 use crate::Secret;
 use crate::random::{self, NoEntropy};
 use argon2::{Algorithm, Argon2, Params, Version};
-use chacha20poly1305::aead::{Aead, KeyInit};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use roundsman_protocol::b64;
 use serde::{Deserialize, Serialize};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -13,10 +11,6 @@ use zeroize::Zeroizing;
 
 /// For signing in: OWASP's first recommendation for Argon2id, 19 MiB and two passes.
 const SIGN_IN: Cost = Cost { memory_kib: 19 * 1024, passes: 2 };
-
-/// For keys that lie on disk, where an attacker has all the time: RFC 9106's second recommendation, 64 MiB and
-/// three passes.
-const SEALING: Cost = Cost { memory_kib: 64 * 1024, passes: 3 };
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Cost {
@@ -27,11 +21,11 @@ struct Cost {
 /// The password could not be used.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// It is not the right one, or what was sealed under it was changed.
+    /// It is not the right one.
     #[error("the password is wrong")]
     Wrong,
-    /// The stored hash or sealed key can't be read.
-    #[error("what is stored under the password can't be read")]
+    /// The stored hash can't be read.
+    #[error("the stored hash of the password can't be read")]
     Damaged,
     /// No random numbers.
     #[error(transparent)]
@@ -93,38 +87,6 @@ pub(crate) fn check(password: &Secret, stored: Option<&str>) -> Result<(), Passw
     if hash.ct_eq(&stored.hash).into() { Ok(()) } else { Err(PasswordError::Wrong) }
 }
 
-/// Something that only the password opens.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct SealedUnderPassword {
-    cost: Cost,
-    #[serde(with = "b64")]
-    salt: [u8; 16],
-    #[serde(with = "b64")]
-    nonce: [u8; 24],
-    #[serde(with = "b64")]
-    ciphertext: Vec<u8>,
-}
-
-impl SealedUnderPassword {
-    pub(crate) fn seal(password: &Secret, secret: &[u8]) -> Result<Self, PasswordError> {
-        let (salt, nonce) = (random::bytes()?, random::bytes()?);
-        let key = derive(SEALING, password, &salt)?;
-        let ciphertext =
-            XChaCha20Poly1305::new(key.as_slice().try_into().map_err(|_| PasswordError::Damaged)?)
-                .encrypt(&XNonce::from(nonce), secret)
-                .map_err(|_| PasswordError::Damaged)?;
-        Ok(Self { cost: SEALING, salt, nonce, ciphertext })
-    }
-
-    pub(crate) fn open(&self, password: &Secret) -> Result<Zeroizing<Vec<u8>>, PasswordError> {
-        let key = derive(self.cost, password, &self.salt)?;
-        XChaCha20Poly1305::new(key.as_slice().try_into().map_err(|_| PasswordError::Damaged)?)
-            .decrypt(&XNonce::from(self.nonce), self.ciphertext.as_slice())
-            .map(Zeroizing::new)
-            .map_err(|_| PasswordError::Wrong)
-    }
-}
-
 fn derive(cost: Cost, password: &Secret, salt: &[u8; 16]) -> Result<Zeroizing<[u8; 32]>, PasswordError> {
     let params =
         Params::new(cost.memory_kib, cost.passes, 1, Some(32)).map_err(|_| PasswordError::Damaged)?;
@@ -145,16 +107,6 @@ mod tests {
         assert!(check(&"correct horse battery".into(), Some(&stored)).is_ok());
         assert!(matches!(check(&"correct horse batterz".into(), Some(&stored)), Err(PasswordError::Wrong)));
         assert!(matches!(check(&"correct horse battery".into(), None), Err(PasswordError::Wrong)));
-        Ok(())
-    }
-
-    #[test]
-    fn what_is_sealed_opens_with_its_password_only() -> Result<(), PasswordError> {
-        let mut sealed = SealedUnderPassword::seal(&"approval password".into(), b"key")?;
-        assert_eq!(sealed.open(&"approval password".into())?.as_slice(), b"key");
-        assert!(matches!(sealed.open(&"approval passwore".into()), Err(PasswordError::Wrong)));
-        sealed.ciphertext[0] ^= 1;
-        assert!(matches!(sealed.open(&"approval password".into()), Err(PasswordError::Wrong)));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::admin::{self, SecondFactor};
 use crate::app::App;
-use crate::keys::{KeysError, OrgKeys};
+use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::random::{self, NoEntropy};
 use crate::storage::sqlite::{DatabaseKey, Sqlite};
@@ -13,7 +13,7 @@ use chrono::Utc;
 use roundsman_protocol::ticket::SpkiPin;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,16 +29,22 @@ const KEY_VARIABLE: &str = "ROUNDSMAN_DB_KEY";
 /// A server that listens until it is stopped.
 pub struct Server {
     app: Arc<App>,
-    first_admin: Option<FirstAdmin>,
+    first: Option<First>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<io::Result<()>>,
+}
+
+/// What a first start made for people to keep.
+struct First {
+    admin: FirstAdmin,
+    keys: FirstKeys,
 }
 
 /// What the person who starts a server for the first time must write down. It can't be shown again.
 pub struct FirstAdmin {
     /// The email to sign in with.
     pub email: String,
-    /// The password that was made up, if none was given; it is also the approval password for a wipe.
+    /// The password that was made up, if none was given.
     pub password: Option<Secret>,
     /// The second factor for an authenticator app: an `otpauth://` address.
     pub totp_url: String,
@@ -95,7 +101,7 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.map_err(StartError::Listen)?;
         let port = listener.local_addr().map_err(StartError::Listen)?.port();
         let set_up = tokio::task::spawn_blocking(move || set_up(config, port));
-        let (app, identity, first_admin) =
+        let (app, identity, first) =
             set_up.await.map_err(|error| StartError::Folder(io::Error::other(error)))??;
         let app = Arc::new(app);
         let routes = http::router(Arc::clone(&app))?.merge(console::router(Admin::new(Arc::clone(&app))));
@@ -110,7 +116,7 @@ impl Server {
                 })
                 .await
         });
-        Ok(Self { app, first_admin, stop, serving })
+        Ok(Self { app, first, stop, serving })
     }
 
     /// The public address, `https://host:port`.
@@ -130,7 +136,13 @@ impl Server {
 
     /// The first administrator's credentials, at the first start only.
     pub fn first_admin(&self) -> Option<&FirstAdmin> {
-        self.first_admin.as_ref()
+        self.first.as_ref().map(|first| &first.admin)
+    }
+
+    /// The keys for people to keep, at the first start only. They also lie in the folder `keep-offline` of the data
+    /// folder, which is to be moved off this machine.
+    pub fn first_keys(&self) -> Option<&FirstKeys> {
+        self.first.as_ref().map(|first| &first.keys)
     }
 
     /// Stops listening and lets running requests end, for five seconds at most.
@@ -158,18 +170,27 @@ impl Admin {
         let public_url = String::from_utf8_lossy(&url).into_owned();
         let pins = tx.setting("pins")?.ok_or(StartError::NotSetUp)?;
         let pins = pins.as_chunks::<32>().0.iter().map(|pin| SpkiPin(*pin)).collect();
+        let org_name = keys::org_name(tx.as_ref())?;
         drop(tx);
-        Ok(Self::new(Arc::new(app(storage, keys, public_url, pins))))
+        Ok(Self::new(Arc::new(app(storage, keys, org_name, public_url, pins))))
     }
 }
 
 const DATABASE: &str = "roundsman.db";
 
-fn app(storage: Sqlite, keys: OrgKeys, public_url: String, pins: Vec<SpkiPin>) -> App {
-    App { storage: Box::new(storage), keys, public_url, pins, gate: Gate::new(), clock: Box::new(Utc::now) }
+fn app(storage: Sqlite, keys: OrgKeys, org_name: String, public_url: String, pins: Vec<SpkiPin>) -> App {
+    App {
+        storage: Box::new(storage),
+        known_keys: RwLock::new(Arc::new(keys)),
+        org_name,
+        public_url,
+        pins,
+        gate: Gate::new(),
+        clock: Box::new(Utc::now),
+    }
 }
 
-fn set_up(config: Config, port: u16) -> Result<(App, Identity, Option<FirstAdmin>), StartError> {
+fn set_up(config: Config, port: u16) -> Result<(App, Identity, Option<First>), StartError> {
     let dir = &config.data_dir;
     make_folder(dir).map_err(StartError::Folder)?;
     let public_url = match config.public_url {
@@ -180,9 +201,9 @@ fn set_up(config: Config, port: u16) -> Result<(App, Identity, Option<FirstAdmin
     let identity = Identity::load_or_make(dir, &host)?;
     let storage = open_storage(dir)?;
     let mut tx = storage.write()?;
-    let first_admin = match OrgKeys::load(tx.as_ref())? {
+    let first = match OrgKeys::load(tx.as_ref())? {
         Some(_) => None,
-        None => Some(found(tx.as_mut(), &config.org_name, config.first_admin)?),
+        None => Some(found(tx.as_mut(), dir, &config.org_name, config.first_admin)?),
     };
     let keys = OrgKeys::load(tx.as_ref())?.ok_or(KeysError::Damaged)?;
     let spare = match tx.setting("spare_pin")? {
@@ -192,16 +213,20 @@ fn set_up(config: Config, port: u16) -> Result<(App, Identity, Option<FirstAdmin
     tx.set_setting("spare_pin", &spare.0)?;
     tx.set_setting("public_url", public_url.as_bytes())?;
     tx.set_setting("pins", &[identity.pin.0, spare.0].concat())?;
+    crate::rescue::forget_old(tx.as_mut(), Utc::now())?;
+    let org_name = keys::org_name(tx.as_ref())?;
     tx.commit()?;
-    Ok((app(storage, keys, public_url, vec![identity.pin, spare]), identity, first_admin))
+    Ok((app(storage, keys, org_name, public_url, vec![identity.pin, spare]), identity, first))
 }
 
-/// Founds the organisation: its keys and its first administrator.
+/// Founds the organisation: its keys and its first administrator. The keys that the server does not keep are on
+/// disk before it knows of them: a start that is cut off loses none.
 fn found(
     tx: &mut dyn crate::storage::WriteTx,
+    dir: &Path,
     org_name: &str,
     first: Option<NewAdmin>,
-) -> Result<FirstAdmin, StartError> {
+) -> Result<First, StartError> {
     let (new, made_up) = if let Some(new) = first {
         (new, None)
     } else {
@@ -211,9 +236,13 @@ fn found(
         (NewAdmin { email, name, password }, Some(shown))
     };
     let now = Utc::now();
-    OrgKeys::create(tx, org_name, &new.password, now)?;
+    let folder = dir.join(KEEP_OFFLINE);
+    make_folder(&folder).map_err(StartError::Folder)?;
+    let keys = FirstKeys::make(&folder, &new.name)?;
+    OrgKeys::create(tx, org_name, &keys, now)?;
     let SecondFactor { url, secret } = admin::add_first_admin(tx, org_name, &new, now)?;
-    Ok(FirstAdmin { email: new.email, password: made_up, totp_url: url, totp_secret: secret })
+    let admin = FirstAdmin { email: new.email, password: made_up, totp_url: url, totp_secret: secret };
+    Ok(First { admin, keys })
 }
 
 fn open_storage(dir: &Path) -> Result<Sqlite, StartError> {

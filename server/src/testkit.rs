@@ -1,10 +1,12 @@
 //! For tests: an organisation in a temporary folder with a clock that is set by hand, and devices with real keys.
 
+use crate::admin::{AdminError, WipeProposal};
 use crate::app::App;
-use crate::keys::OrgKeys;
+use crate::keyfile::KeyFile;
+use crate::keys::{FirstKeys, OrgKeys};
 use crate::password::Gate;
 use crate::random;
-use crate::storage::sqlite::{DatabaseKey, Sqlite};
+use crate::storage::sqlite::{self, DatabaseKey, Sqlite};
 use crate::storage::{Storage, StoredDevice};
 use crate::sync::{self, Answer};
 use crate::{Admin, NewAdmin, enrolment};
@@ -20,8 +22,8 @@ use roundsman_protocol::ticket::{SpkiPin, Ticket};
 use roundsman_protocol::{VERSION, sha256};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, RwLock};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -36,19 +38,23 @@ pub(crate) struct Org {
     pub(crate) admin: Admin,
     pub(crate) boss: UserId,
     pub(crate) totp_secret: String,
+    /// The keys that people hold.
+    pub(crate) first: FirstKeys,
     now_ms: Arc<AtomicI64>,
-    _dir: tempfile::TempDir,
+    database_key: DatabaseKey,
+    dir: tempfile::TempDir,
 }
 
 impl Org {
     pub(crate) fn new() -> TestResult<Self> {
         let dir = tempfile::tempdir()?;
-        let key = DatabaseKey(Zeroizing::new(random::bytes()?));
-        let storage = Sqlite::open(&dir.path().join("roundsman.db"), key)?;
+        let key = Zeroizing::new(random::bytes()?);
+        let storage = Sqlite::open(&dir.path().join("roundsman.db"), DatabaseKey(key.clone()))?;
         let start = DateTime::from_timestamp(1_800_000_000, 0).ok_or("time")?;
         let new = NewAdmin { email: EMAIL.into(), name: "Boss".into(), password: PASSWORD.into() };
         let mut tx = storage.write()?;
-        OrgKeys::create(tx.as_mut(), "Test", &new.password, start)?;
+        let first = FirstKeys::make(dir.path(), &new.name)?;
+        OrgKeys::create(tx.as_mut(), "Test", &first, start)?;
         let factor = crate::admin::add_first_admin(tx.as_mut(), "Test", &new, start)?;
         let keys = OrgKeys::load(tx.as_ref())?.ok_or("keys")?;
         tx.commit()?;
@@ -56,7 +62,8 @@ impl Org {
         let clock = Arc::clone(&now_ms);
         let app = Arc::new(App {
             storage: Box::new(storage),
-            keys,
+            known_keys: RwLock::new(Arc::new(keys)),
+            org_name: "Test".into(),
             public_url: "https://test".into(),
             pins: vec![SpkiPin([1; 32]), SpkiPin([2; 32])],
             gate: Gate::new(),
@@ -66,7 +73,38 @@ impl Org {
         });
         let admin = Admin::new(Arc::clone(&app));
         let boss = admin.users()?.first().ok_or("admin")?.id;
-        Ok(Self { app, admin, boss, totp_secret: factor.secret, now_ms, _dir: dir })
+        Ok(Self {
+            app,
+            admin,
+            boss,
+            totp_secret: factor.secret,
+            first,
+            now_ms,
+            database_key: DatabaseKey(key),
+            dir,
+        })
+    }
+
+    /// The database past the server's rules.
+    pub(crate) fn raw_database(&self) -> TestResult<rusqlite::Connection> {
+        Ok(sqlite::connect(&self.dir.path().join("roundsman.db"), &self.database_key)?)
+    }
+
+    /// The server's keys under the present root.
+    pub(crate) fn keys(&self) -> TestResult<Arc<OrgKeys>> {
+        Ok(self.app.keys(self.app.storage.read()?.as_ref())?)
+    }
+
+    /// Proposes a wipe and has the first approver approve it.
+    pub(crate) fn wipe(&self, phone: &Phone, reason: &str) -> TestResult<WipeProposal> {
+        let proposal = self.admin.propose_wipe(self.boss, phone.id, reason, false)?;
+        Ok(self.approve(&proposal, &self.first.approver)?)
+    }
+
+    /// Has the holder of this key approve a proposed wipe.
+    pub(crate) fn approve(&self, proposal: &WipeProposal, key: &KeyFile) -> Result<WipeProposal, AdminError> {
+        let signature = proposal.sign(key).map_err(|_| AdminError::Keys)?;
+        self.admin.approve_wipe(proposal.id, key.id(), &signature)
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -146,32 +184,26 @@ pub(crate) struct Phone {
 
 impl Phone {
     pub(crate) fn report(&self) -> Checkin {
-        Checkin {
-            state: self.state,
-            unsent: Some(0),
-            core: "0.1.0".into(),
-            last_command: self.last_command,
-            receipts: vec![],
-            escrow: None,
-            unlock: None,
-        }
+        Checkin { unsent: Some(0), ..Checkin::of(self.state, "0.1.0", self.last_command) }
     }
 
     pub(crate) fn check_in(&self, report: &Checkin) -> TestResult<CheckinAnswer> {
         let mut tx = self.app.storage.write()?;
         let mut device = tx.device(self.id)?.ok_or("device")?;
-        let answer =
-            crate::devices::check_in(tx.as_mut(), &self.app.keys, &mut device, report, self.app.now())?;
+        let keys = self.app.keys(tx.as_ref())?;
+        let answer = crate::devices::check_in(tx.as_mut(), &keys, &mut device, report, self.app.now())?;
         tx.commit()?;
         Ok(answer)
     }
 
+    /// An ES256 signature by the device's key.
+    pub(crate) fn es256(&self, message: &[u8]) -> Result<[u8; 64], p256::ecdsa::Error> {
+        let signature: Signature = self.signing.sign_prehash(&sha256(&[message]))?;
+        Ok(signature.to_bytes().into())
+    }
+
     pub(crate) fn sign(&self, receipt: &Receipt) -> TestResult<Vec<u8>> {
-        let signed = SignedReceipt::sign(receipt, |message| {
-            let signature: Signature = self.signing.sign_prehash(&sha256(&[message]))?;
-            Ok::<_, p256::ecdsa::Error>(signature.to_bytes().into())
-        })?;
-        Ok(signed.to_bytes())
+        Ok(SignedReceipt::sign(receipt, |message| self.es256(message))?.to_bytes())
     }
 
     pub(crate) fn receipt(&self, command: Uuid, hash: [u8; 32], progress: Progress) -> Receipt {

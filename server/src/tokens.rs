@@ -5,19 +5,18 @@
 //! comes: a phone may ask again only when it has left the basement. A token that is
 //! used again in any other way was copied: every token of the device is revoked and the device is locked.
 
+use crate::admin::AlertKind;
 use crate::app::App;
-use crate::devices::commands::{self, Order};
-use crate::devices::status::{Event, step};
+use crate::devices::alerts::raise;
+use crate::devices::commands;
 use crate::keys::OrgKeys;
 use crate::random::{self, NoEntropy};
 use crate::refusal::Refusal;
 use crate::storage::{FleetRead, RefreshToken, StoredDevice, WriteTx};
-use crate::{Admin, admin::DeviceStatus};
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use roundsman_model::DeviceId;
 use roundsman_protocol::api::{TokenRequest, Tokens};
-use roundsman_protocol::command::Kind;
 use roundsman_protocol::keys::DeviceKey;
 use roundsman_protocol::{ErrorCode, b64, sha256};
 use sha2::Sha256;
@@ -45,6 +44,7 @@ pub(crate) fn refresh(app: &App, key: &DeviceKey, request: &TokenRequest) -> Res
     let now_ms = now.timestamp_millis();
     let mut tx = app.storage.write()?;
     let mut device = tx.device_by_key(key.thumbprint())?.ok_or(ErrorCode::DeviceUnknown)?;
+    let keys = app.keys(tx.as_ref())?;
     let hash = sha256(&[request.refresh.as_bytes()]);
     let mut token =
         tx.refresh_token(&hash)?.filter(|token| token.device == device.id).ok_or(ErrorCode::TokenInvalid)?;
@@ -54,18 +54,18 @@ pub(crate) fn refresh(app: &App, key: &DeviceKey, request: &TokenRequest) -> Res
             None => false,
         };
         if token.request == Some(request.request) && unused {
-            let tokens = with_access(tx.as_mut(), device.id, successor(&app.keys, request)?, now)?;
+            let tokens = with_access(tx.as_mut(), device.id, successor(&keys, request)?, now)?;
             tx.commit()?;
             return Ok(tokens);
         }
-        lock_for_reuse(tx.as_mut(), &app.keys, &mut device, now)?;
+        lock_for_reuse(tx.as_mut(), &keys, &mut device, now)?;
         tx.commit()?;
         return Err(ErrorCode::TokenInvalid.into());
     }
     if token.expires_ms < now_ms || token.family_expires_ms < now_ms {
         return Err(ErrorCode::TokenInvalid.into());
     }
-    let next = successor(&app.keys, request)?;
+    let next = successor(&keys, request)?;
     token.spent_ms = Some(now_ms);
     token.request = Some(request.request);
     token.successor = Some(sha256(&[next.as_bytes()]));
@@ -131,25 +131,17 @@ fn lock_for_reuse(
     device: &mut StoredDevice,
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
-    tracing::warn!(device = %device.id, "a spent refresh token was used again: tokens revoked, device locked");
     tx.revoke_tokens(device.id)?;
-    if device.status == DeviceStatus::Active {
-        let order = Order {
-            kind: Kind::Lock,
-            reason: "a copied sign-in of this device was used",
-            by: Admin::OPERATOR,
-            signer: &keys.command,
-        };
-        commands::issue(tx, keys, device, order, now)?;
-        device.status = step(device.status, Event::LockIssued);
-        tx.put_device(device)?;
-    }
+    raise(tx, AlertKind::TokenReuse, Some(device.id), String::new(), now)?;
+    commands::lock_by_itself(tx, keys, device, "a copied sign-in of this device was used", now)?;
+    tx.put_device(device)?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::DeviceStatus;
     use crate::testkit::{Org, Phone, TestResult};
     use uuid::Uuid;
 

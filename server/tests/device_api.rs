@@ -7,6 +7,8 @@ use kit::{Phone, TestResult, enrolment, frames, pack, problem, rig};
 use roundsman_model::{DeviceSeq, Rev, Stamp};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{Checkin, CheckinAnswer, DeviceState, EnrolAnswer, RootAnswer};
+use roundsman_protocol::hpke_seal::key_pair;
+use roundsman_protocol::rescue::{MAX_SEGMENT, RescueAnswer, Sealer, SegmentHead, SignedSegment};
 use roundsman_protocol::root::Root;
 use roundsman_protocol::sync::{Change, Frame, Head, MAX_MUTATIONS, Mutation, Outcome};
 use roundsman_server::admin::Mapping;
@@ -15,15 +17,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 fn report() -> Checkin {
-    Checkin {
-        state: DeviceState::Active,
-        unsent: Some(1),
-        core: "0.1.0".into(),
-        last_command: 0,
-        receipts: vec![],
-        escrow: None,
-        unlock: None,
-    }
+    Checkin { unsent: Some(1), ..Checkin::of(DeviceState::Active, "0.1.0", 0) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,5 +217,38 @@ async fn probes_answer_and_a_silent_connection_keeps_nobody_waiting() -> TestRes
     for path in ["/healthz", "/readyz"] {
         assert_eq!(rig.http.get(rig.url(path)).send().await?.status(), 200);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unsent_work_is_handed_over_with_the_devices_key_alone() -> TestResult {
+    let rig = rig().await?;
+    let phone = Phone::new()?;
+    let path = "/v1/device/rescue";
+    let answer = rig.proved(&phone, path, None, b"no segment".to_vec()).await?;
+    assert_eq!(problem(answer).await?.code, ErrorCode::DeviceUnknown);
+    let ticket = rig.ticket("ana", "A")?;
+    let enrolled = rig.proved(&phone, "/v1/enrol", None, enrolment(ticket.token)?).await?;
+    let enrolled: EnrolAnswer = serde_json::from_slice(&enrolled.bytes().await?)?;
+    rig.admin.lock(Admin::OPERATOR, enrolled.device, "left in a taxi")?;
+
+    let head = SegmentHead { org: enrolled.org, device: enrolled.device, segment: Uuid::now_v7() };
+    let (mut sealer, mut bytes) = Sealer::begin([9; 32], &key_pair(&[1; 32]).1, &head)?;
+    bytes.extend(sealer.seal(Uuid::now_v7(), 1, &vec![b' '; 2 * 1024 * 1024])?);
+    let signed = SignedSegment::sign(bytes, |message| phone.es256(message))?.to_bytes();
+    for _ in 0..2 {
+        let answer = rig.proved(&phone, path, None, signed.clone()).await?;
+        assert_eq!(answer.status(), 200);
+        let answer: RescueAnswer = serde_json::from_slice(&answer.bytes().await?)?;
+        assert_eq!(answer.stored, head.segment);
+    }
+    let waiting = rig.admin.rescue_waiting()?;
+    assert_eq!(waiting.iter().map(|it| (it.device, it.segments)).collect::<Vec<_>>(), [(head.device, 1)]);
+    let stranger = Phone::new()?;
+    let forged = SignedSegment::sign(b"not a segment".to_vec(), |message| stranger.es256(message))?;
+    let answer = rig.proved(&phone, path, None, forged.to_bytes()).await?;
+    assert_eq!((answer.status().as_u16(), problem(answer).await?.code), (400, ErrorCode::Malformed));
+    let answer = rig.proved(&phone, path, None, vec![0; MAX_SEGMENT + 257]).await?;
+    assert_eq!(problem(answer).await?.code, ErrorCode::TooLarge);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The test kit: a real server, real phones over real TLS, and a scanner for what must never be readable.
+//! The test kit: a real server, real phones over real TLS, a scanner for what must never be readable, and a
+//! phone whose disk fails at a named step.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::missing_panics_doc,
@@ -10,4 +11,6 @@
 pub mod canary;
 pub mod cutter;
 pub mod meddler;
+pub mod memory;
 pub mod rig;
+pub mod steps;

@@ -41,11 +41,18 @@ impl Transport for Meddler {
         let mut answer: CheckinAnswer = serde_json::from_slice(&body).expect("the server's own answer");
         (self.change.lock().expect("no panic in a change"))(&mut answer);
         let body = serde_json::to_vec(&answer).expect("an answer that serialises");
-        Ok(Response { body: Box::new(Whole(Some(body.into()))), ..response })
+        Ok(Response { body: Whole::of(body), ..response })
     }
 }
 
-struct Whole(Option<Bytes>);
+/// A body in one piece.
+pub(crate) struct Whole(Option<Bytes>);
+
+impl Whole {
+    pub(crate) fn of(body: impl Into<Bytes>) -> Box<dyn Body> {
+        Box::new(Self(Some(body.into())))
+    }
+}
 
 #[async_trait]
 impl Body for Whole {

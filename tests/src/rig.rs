@@ -3,18 +3,18 @@
 use roundsman_core::platform::{OsEntropy, SoftwareKeys};
 use roundsman_core::vault::{KdfCost, Passcode};
 use roundsman_core::{Client, Config};
-use roundsman_model::UserId;
+use roundsman_model::{DeviceId, UserId};
 use roundsman_server::admin::{Admin, ImportReport, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::{NewAdmin, Secret, Server};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// The first administrator's password; it also approves wipes.
+/// The first administrator's password.
 pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
 
 /// Every phone's passcode.
-pub const PASSCODE: &str = "270841";
+pub const PASSCODE: &str = "copper Kayak 27";
 
 /// A running server with one territory, `NJ`.
 pub struct Rig {
@@ -100,6 +100,15 @@ impl Rig {
         phone
     }
 
+    /// Wipes a device: proposed by the administrator, approved with the first approver's key, which the server does not
+    /// hold.
+    pub fn wipe(&self, device: DeviceId, reason: &str) {
+        let proposal = self.admin.propose_wipe(self.actor, device, reason, false).expect("a proposal");
+        let approver = &self.server.first_keys().expect("a first start").approver;
+        let signature = proposal.sign(approver).expect("a signature");
+        self.admin.approve_wipe(proposal.id, approver.id(), &signature).expect("the approval is taken");
+    }
+
     /// The device with this name, as the console shows it.
     pub fn device(&self, name: &str) -> roundsman_server::admin::DeviceView {
         let devices = self.admin.devices().expect("devices");
@@ -118,7 +127,7 @@ pub fn phone_config(folder: &Path, name: &str) -> Config {
     let keys = SoftwareKeys::new(folder.join("keys"), Arc::new(OsEntropy));
     Config {
         device_name: name.to_owned(),
-        cost: KdfCost::FLOOR,
+        cost: Some(KdfCost::FLOOR),
         ..Config::new(folder.join("vault"), Arc::new(keys))
     }
 }

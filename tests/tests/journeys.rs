@@ -5,9 +5,8 @@ use roundsman_core::model::geo::Position;
 use roundsman_core::model::visit::{Outcome, State as VisitState, Verdict};
 use roundsman_core::vault::VaultError;
 use roundsman_core::{Error, State};
-use roundsman_server::Secret;
 use roundsman_server::admin::DeviceStatus;
-use roundsman_tests::rig::{ADMIN_PASSWORD, Rig, passcode};
+use roundsman_tests::rig::{Rig, passcode};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visit_made_offline_is_seen_on_the_other_phone() {
@@ -116,12 +115,12 @@ async fn a_wiped_phone_never_opens_again_and_proves_it() {
     rig.import_stores(5);
     let ana = rig.enrolled("ana").await;
     let device = rig.device("ana").id;
-    let wrong = rig.admin.wipe(rig.actor, device, "stolen", &Secret::from("a guess"));
-    assert!(wrong.is_err(), "a wipe needs the approver's password");
+    let proposed = rig.admin.propose_wipe(rig.actor, device, "stolen", false).unwrap();
     ana.check_in().await.unwrap();
-    assert_eq!(ana.state(), State::Open);
+    assert_eq!(ana.state(), State::Open, "a proposal alone wipes nothing");
+    rig.admin.withdraw_wipe(rig.actor, proposed.id).unwrap();
 
-    rig.admin.wipe(rig.actor, device, "stolen", &Secret::from(ADMIN_PASSWORD)).unwrap();
+    rig.wipe(device, "stolen");
     ana.sync(&()).await.unwrap();
     assert_eq!(ana.state(), State::Wiped);
     assert!(ana.unlock(&passcode()).is_err());

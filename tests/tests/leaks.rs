@@ -3,9 +3,8 @@
 
 use roundsman_core::State;
 use roundsman_core::model::visit::Outcome;
-use roundsman_server::Secret;
 use roundsman_tests::canary::{files, scan};
-use roundsman_tests::rig::{ADMIN_PASSWORD, PASSCODE, Rig, passcode};
+use roundsman_tests::rig::{PASSCODE, Rig, passcode};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_canary_is_found_in_any_file_before_and_after_a_wipe() {
@@ -60,7 +59,7 @@ async fn no_canary_is_found_in_any_file_before_and_after_a_wipe() {
     phone.unlock(&passcode()).unwrap();
 
     let device = rig.device("ana").id;
-    rig.admin.wipe(rig.actor, device, "lost", &Secret::from(ADMIN_PASSWORD)).unwrap();
+    rig.wipe(device, "lost");
     phone.check_in().await.unwrap();
     assert_eq!(phone.state(), State::Wiped);
     look("wiped");

@@ -97,7 +97,7 @@ async fn a_forged_command_is_refused_and_reported() {
         thumbprint: [0; 32],
         seq: 1,
         prev: [0; 32],
-        kind: Kind::Wipe,
+        kind: Kind::Wipe { order: vec![] },
         reason: "forged".into(),
         id: [1; 16],
         issued_ms: 0,

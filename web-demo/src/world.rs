@@ -12,6 +12,7 @@ use roundsman_core::State;
 use roundsman_core::model::{Role, UserId};
 use roundsman_core::vault::Passcode;
 use roundsman_server::admin::{Admin, ImportReport, Mapping, NewUser, TerritoryFrom};
+use roundsman_server::keyfile::KeyFile;
 use roundsman_server::{Config, NewAdmin, Secret, Server};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,12 @@ use uuid::Uuid;
 
 /// How many stops a round has.
 const STOPS: usize = 11;
+
+/// Who administers and approves.
+const ADMINISTRATOR: &str = "Ada Bell";
+
+/// Her key, where the server left it at its first start.
+const APPROVER_KEY: &str = "keep-offline/approver-ada-bell.key";
 
 const ORGANISATION: &str = "Meridian Provisions";
 
@@ -59,7 +66,7 @@ pub struct SignIn {
     pub url: String,
     /// The email.
     pub email: String,
-    /// The password; also the approval password that a wipe asks for.
+    /// The password.
     pub password: String,
     totp: totp_rs::Totp,
 }
@@ -90,6 +97,7 @@ pub struct World {
     phones: Vec<Arc<Phone>>,
     stores: Stores,
     customers: u64,
+    approver: Arc<KeyFile>,
     /// Removes a temporary folder when the world ends.
     _home: Home,
 }
@@ -115,7 +123,7 @@ impl World {
             org_name: ORGANISATION.to_owned(),
             first_admin: Some(NewAdmin {
                 email: notebook.email.clone(),
-                name: "Ada Bell".to_owned(),
+                name: ADMINISTRATOR.to_owned(),
                 password: Secret::new(notebook.password.clone()),
             }),
         })
@@ -124,6 +132,9 @@ impl World {
         if let Some(first) = server.first_admin() {
             notebook.totp_url = first.totp_url.clone();
         }
+        // In earnest this file is kept off the server's machine.
+        let approver = KeyFile::read(&home.dir().join("server").join(APPROVER_KEY))
+            .context("the folder's approver key can't be used")?;
         notebook.port = port(server.url())?;
         home.keep(&notebook)?;
 
@@ -145,6 +156,7 @@ impl World {
             phones,
             stores,
             customers: 0,
+            approver: Arc::new(approver),
             _home: home,
         };
         let import = world.import(progress).await?;
@@ -191,6 +203,23 @@ impl World {
     ) -> Result<T> {
         let (admin, actor) = (self.admin.clone(), self.actor);
         Ok(tokio::task::spawn_blocking(move || work(&admin, actor)).await?)
+    }
+
+    /// Approves every wipe that waits, with the approver's key that the demo holds. Returns how many.
+    ///
+    /// # Errors
+    /// The server does not take an approval.
+    pub async fn approve_wipes(&self) -> Result<usize> {
+        let key = Arc::clone(&self.approver);
+        self.act(move |admin, _| -> Result<usize> {
+            let mut waiting = admin.wipe_proposals()?;
+            waiting.retain(|wipe| wipe.approvals.iter().all(|approval| approval.key != key.id()));
+            for wipe in &waiting {
+                admin.approve_wipe(wipe.id, key.id(), &wipe.sign(&key)?)?;
+            }
+            Ok(waiting.len())
+        })
+        .await?
     }
 
     /// How to sign in to the console.

@@ -11,13 +11,15 @@
 use anyhow::{Context, Result, bail};
 use roundsman_model::{DeviceId, Role, UserId};
 use roundsman_server::admin::{Admin, Mapping, NewUser, TerritoryFrom};
+use roundsman_server::keyfile::KeyFile;
 use roundsman_server::{Config, NewAdmin, Secret, Server};
 use serde_json::{Value, json};
 use std::io::Write;
+use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::spawn_blocking;
 
-const APPROVAL_PASSWORD: &str = "correct horse battery staple";
+const ADMIN_PASSWORD: &str = "correct horse battery staple";
 const TERRITORY: &str = "NJ";
 const CUSTOMERS: &str = "\
 code,name,address,city,phone,lat,lon
@@ -33,6 +35,7 @@ S5,Boardwalk Deli,5 Pier Rd,Deal,+17325550105,40.2510,-73.9901
 struct Stage {
     admin: Admin,
     rep: UserId,
+    approver: Arc<KeyFile>,
 }
 
 #[tokio::main]
@@ -46,12 +49,14 @@ async fn main() -> Result<()> {
         first_admin: Some(NewAdmin {
             email: "ada@example.com".to_owned(),
             name: "Ada".to_owned(),
-            password: Secret::from(APPROVAL_PASSWORD),
+            password: Secret::from(ADMIN_PASSWORD),
         }),
     })
     .await?;
     let admin = server.admin();
-    let stage = spawn_blocking(|| Stage::set(admin)).await??;
+    let approver = &server.first_keys().context("the folder is new")?.approver;
+    let approver = Arc::new(approver.duplicate());
+    let stage = spawn_blocking(|| Stage::set(admin, approver)).await??;
     say(&json!({ "url": server.url() }))?;
 
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
@@ -69,7 +74,7 @@ async fn main() -> Result<()> {
 
 impl Stage {
     /// Brings in the customers and the rep.
-    fn set(admin: Admin) -> Result<Self> {
+    fn set(admin: Admin, approver: Arc<KeyFile>) -> Result<Self> {
         let header: Vec<String> =
             CUSTOMERS.lines().next().unwrap_or_default().split(',').map(str::to_owned).collect();
         let mapping =
@@ -86,12 +91,12 @@ impl Stage {
             password: None,
         };
         let rep = admin.add_user(Admin::OPERATOR, rep)?;
-        Ok(Self { admin, rep })
+        Ok(Self { admin, rep, approver })
     }
 
     fn obey(&self, line: &str) -> Result<Value> {
         let (word, name) = line.split_once(' ').unwrap_or((line, ""));
-        let Self { admin, rep } = self;
+        let Self { admin, rep, approver } = self;
         match word {
             "ticket" => return Ok(json!({ "ticket": admin.issue_ticket(Admin::OPERATOR, *rep)?.text })),
             "status" => {
@@ -101,8 +106,8 @@ impl Stage {
             "lock" => admin.lock(Admin::OPERATOR, self.device(name)?, "a test")?,
             "unlock" => admin.unlock(Admin::OPERATOR, self.device(name)?)?,
             "wipe" => {
-                let approval = Secret::from(APPROVAL_PASSWORD);
-                admin.wipe(Admin::OPERATOR, self.device(name)?, "a test", &approval)?;
+                let wipe = admin.propose_wipe(Admin::OPERATOR, self.device(name)?, "a test", false)?;
+                admin.approve_wipe(wipe.id, approver.id(), &wipe.sign(approver)?)?;
             }
             other => bail!("there is no command {other}"),
         }

@@ -1,7 +1,7 @@
 //! One command: judged, accepted, carried out, answered.
 
 use super::{Device, DeviceEvent, Order, Talk, VaultError, VaultState};
-use crate::vault::{Cause, Share};
+use crate::vault::{Cause, Share, Why};
 use roundsman_protocol::command::{Command, Judge, Kind, Refusal};
 use roundsman_protocol::envelope::Envelope;
 use roundsman_protocol::escrow::share_aad;
@@ -24,7 +24,10 @@ impl Device {
     ) -> Result<Option<DeviceEvent>, VaultError> {
         let command = match self.judge(envelope, talk)? {
             Ok(command) => command,
-            Err(refusal) => return self.refuse(envelope, refusal),
+            Err(refusal) => {
+                self.note_given(envelope, refusal, talk)?;
+                return self.refuse(envelope, refusal);
+            }
         };
         let order = Order { seq: command.seq, cause: Cause { command: command.id, hash: command.hash() } };
         if self.vault.state() == VaultState::Wiping {
@@ -33,12 +36,15 @@ impl Device {
         match &command.kind {
             Kind::Lock => self.lock(order, close).map(Some),
             Kind::Unlock { share, .. } => self.unlock(order, envelope, share, talk),
-            Kind::Wipe => self.wipe(order, unsent, close).map(Some),
+            Kind::Wipe { .. } => {
+                let why = Why::Order { order, discard: command.discards_unsent() };
+                self.wipe(why, unsent, close).map(Some)
+            }
         }
     }
 
     fn judge(&self, envelope: &[u8], talk: &Talk) -> Result<Result<Command, Refusal>, VaultError> {
-        let now = self.vault.seams().clock.now();
+        let now = self.vault.earliest()?;
         self.vault.read(|record| {
             let judge = Judge {
                 root: &record.profile.root()?,
@@ -86,8 +92,8 @@ impl Device {
         }
     }
 
-    fn wipe(&self, order: Order, unsent: Option<u64>, close: &dyn Fn()) -> Result<DeviceEvent, VaultError> {
-        let outcome = self.vault.wipe(order, unsent, close);
+    fn wipe(&self, why: Why, unsent: Option<u64>, close: &dyn Fn()) -> Result<DeviceEvent, VaultError> {
+        let outcome = self.vault.wipe(why, unsent, close);
         if self.vault.state() == VaultState::Wiping {
             if let Err(error) = outcome {
                 tracing::warn!(%error, "the wipe goes on with the next report");

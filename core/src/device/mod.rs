@@ -4,12 +4,16 @@
 //! - It obeys whether or not the vault is open, and needs no user and no passcode for it.
 //! - A command has its effect once, after its signatures, addressee, number and predecessor were checked.
 //! - What became of a command is a signed receipt, repeated until the server has confirmed it.
+//! - A report and its answer make one turn: a copy of this device can't take turns unnoticed, and a kill or a lost
+//!   answer does not look like a copy.
 //!
 //! # Not promised
 //! - That a receipt is true: a device whose software was changed can sign anything.
 
 mod challenge;
 mod commands;
+mod terms;
+mod turns;
 
 use crate::platform::KeyAlias;
 use crate::vault::{Order, Record, Status, Vault, VaultError, VaultState};
@@ -18,7 +22,9 @@ use roundsman_protocol::api::{Checkin, CheckinAnswer, DeviceState};
 use roundsman_protocol::command::Refusal;
 use roundsman_protocol::escrow::EscrowReceipt;
 use roundsman_protocol::keys::DeviceKey;
+use roundsman_protocol::root::RootError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
 
 /// What a talk with the server did to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,14 @@ pub enum DeviceEvent {
     Wiped,
     /// A command was refused and had no effect.
     Refused(Refusal),
+    /// New root metadata was refused; the keys that were trusted before still are.
+    RootRefused(RootError),
+    /// A command that the server has given does not reach this device, although it asked again. The lease is not
+    /// extended until it does.
+    Withheld {
+        /// The command's number.
+        head: u64,
+    },
 }
 
 impl DeviceEvent {
@@ -54,6 +68,9 @@ struct Talk {
     /// How many receipts were in the last report.
     reported: usize,
     challenge: Option<Challenge>,
+    /// The number of a command that came and was refused for what it asks.
+    given: u64,
+    withheld: terms::Withheld,
 }
 
 impl Device {
@@ -91,9 +108,10 @@ impl Device {
             let wiping = matches!(record.status, Status::Wiping(_));
             !record.queue.is_empty() || (!wiping && record.escrow.due().is_some())
         };
+        let asks = self.talk().withheld.asks();
         match self.vault.read(news) {
             Err(VaultError::NotEnrolled | VaultError::Wiped) => Ok(false),
-            other => other,
+            other => other.map(|news| news || asks),
         }
     }
 
@@ -109,8 +127,9 @@ impl Device {
             tracing::warn!(%error, "an interrupted change could not be finished yet");
         }
         let receipts = self.vault.signed_receipts()?;
-        let (status, last_command, escrow) =
-            self.vault.read(|record| (record.status.clone(), record.last_seq, record.escrow.due()))?;
+        let (status, last_command, escrow, commit) = self
+            .vault
+            .read(|record| (record.status.clone(), record.last_seq, record.escrow.due(), record.commit))?;
         let (state, unsent) = match &status {
             Status::Ready { .. } => (DeviceState::Active, unsent),
             Status::Locking(_) | Status::SoftLocked(_) | Status::Locked => (DeviceState::Locked, unsent),
@@ -128,8 +147,43 @@ impl Device {
             }
         };
         let escrow = escrow.filter(|_| state != DeviceState::Wiped);
-        let core = crate::VERSION.to_owned();
-        Ok(Checkin { state, unsent, core, last_command, receipts, escrow, unlock })
+        // A fault of the log must not keep a command or a receipt from its way.
+        let audit = self.vault.audit_report().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the audit log could not be read");
+            None
+        });
+        let (root, turn) = (self.vault.read(|record| record.profile.root())??, self.turn());
+        let boot = self.vault.seams().clock.boot().map(|now| now.boot);
+        Ok(Checkin {
+            unsent,
+            receipts,
+            escrow,
+            unlock,
+            root_version: root.version,
+            policy_version: self.vault.policy().version,
+            turn,
+            commit: Some(commit),
+            audit,
+            posture: self.vault.posture(),
+            withheld: talk.withheld.report(),
+            boot,
+            ..Checkin::of(state, crate::VERSION, last_command)
+        })
+    }
+
+    /// Keeps trusted time on disk, and wipes if the lease has surely ended. `true` if a wipe has begun. `close`
+    /// must close the database. Call it every five minutes while the app runs.
+    ///
+    /// # Errors
+    /// The disk or the keystore failed; the next call tries again.
+    pub fn tick(&self, unsent: Option<u64>, close: &dyn Fn()) -> Result<bool, VaultError> {
+        let _gate = self.vault.gate();
+        let wiped = match self.vault.keep_time(unsent, close) {
+            Err(VaultError::NotEnrolled | VaultError::Wiped) => return Ok(false),
+            other => other,
+        };
+        // Once the mark is on disk the wipe is a fact; what is left of it is made good by the next report.
+        if wiped.is_err() && self.vault.state() == VaultState::Wiping { Ok(true) } else { wiped }
     }
 
     /// Carries out what the server answered: drops the receipts it has stored, keeps its escrow receipt, obeys its
@@ -157,6 +211,36 @@ impl Device {
         }
     }
 
+    /// The segments of the sealed outbox that the server should get now, during a wipe. None before and after.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn waiting_segments(&self) -> Result<Vec<Uuid>, VaultError> {
+        match self.vault.waiting_segments() {
+            Err(VaultError::NotEnrolled | VaultError::Wiped) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// A segment as it is sent: the bytes of a [`SignedSegment`](roundsman_protocol::rescue::SignedSegment). `None`
+    /// if it is not here any more.
+    ///
+    /// # Errors
+    /// The disk failed; the keystore refused, or has lost the key.
+    pub fn signed_segment(&self, segment: Uuid) -> Result<Option<Vec<u8>>, VaultError> {
+        self.vault.signed_segment(segment)
+    }
+
+    /// The server has stored this segment for good: it is removed here, and the wipe goes on. Said twice, it counts
+    /// once.
+    ///
+    /// # Errors
+    /// The disk failed. The segment may be here still, and is to be sent again then.
+    pub fn segment_stored(&self, segment: Uuid) -> Result<(), VaultError> {
+        let _gate = self.vault.gate();
+        self.vault.handed_over(segment)
+    }
+
     fn work_through(
         &self,
         answer: &CheckinAnswer,
@@ -165,12 +249,26 @@ impl Device {
         talk: &mut Talk,
         events: &mut Vec<DeviceEvent>,
     ) -> Result<(), VaultError> {
+        self.end_turn(answer.nonce.as_deref());
         self.drop_confirmed(answer.receipts_stored, talk)?;
         if self.vault.state() == VaultState::Wiped {
             return Ok(());
         }
+        events.extend(self.follow_roots(&answer.roots)?);
         if let Some(receipt) = &answer.escrow_receipt {
             self.keep_escrow_receipt(receipt)?;
+        }
+        if let Some(checkpoint) = &answer.audit_checkpoint {
+            self.vault.keep_checkpoint(checkpoint)?;
+            if self.vault.state() == VaultState::Wiping {
+                self.vault.resume()?;
+            }
+        }
+        if !answer.roots.is_empty()
+            && let Err(error) = self.vault.resume()
+        {
+            // The share may have to be sealed anew; the next report comes back to it.
+            tracing::warn!(%error, "an interrupted change could not be finished yet");
         }
         if let Status::SoftLocked(cause) = self.vault.read(|record| record.status.clone())?
             && self.vault.harden(cause)?
@@ -179,6 +277,9 @@ impl Device {
         }
         for envelope in &answer.commands {
             events.extend(self.obey(envelope, unsent, close, talk)?);
+        }
+        if self.vault.state() != VaultState::Wiping {
+            events.extend(self.take_terms(answer, talk)?);
         }
         Ok(())
     }
@@ -198,7 +299,7 @@ impl Device {
         match EscrowReceipt::open(receipt, &profile.root()?, profile.device, share) {
             Ok(_) => self.vault.update(|record| {
                 record.escrow.receipt = Some(receipt.to_vec().into());
-                record.escrow.sealed = None;
+                (record.escrow.sealed, record.escrow.recovery) = (None, None);
             }),
             Err(error) => {
                 // The share stays here and is offered again.

@@ -76,6 +76,17 @@ impl Api {
         read_json(self.send(endpoint, path, token, content).await?).await
     }
 
+    /// Posts bytes with a proof of the device's key.
+    pub(crate) async fn post_bytes<T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        bytes: Vec<u8>,
+    ) -> Result<T, Error> {
+        let content = Content { kind: "application/octet-stream", encoding: None, bytes: bytes.into() };
+        read_json(self.send(endpoint, path, None, content).await?).await
+    }
+
     /// Posts content and returns the answer as soon as its head is there.
     ///
     /// A proof that lacks the present nonce is made anew once: the server says so when its nonce has changed.

@@ -19,6 +19,13 @@ pub trait Disk: Send + Sync {
     /// The file holds anything from nothing to all of the bytes then.
     fn write_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
+    /// Adds bytes to the end of a file, which is created if it is missing, and brings them to the disk. Only its owner
+    /// may read it.
+    ///
+    /// # Errors
+    /// Any part of the bytes, or none, is at the end of the file then.
+    fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
     /// Gives a file another name, in place of what had that name. Survives a power cut once the folder is synced.
     ///
     /// # Errors
@@ -49,16 +56,23 @@ pub trait Disk: Send + Sync {
     /// Any part of the file may be as it was.
     fn overwrite_sync(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder in which nothing is. Not an error if there is none.
+    ///
+    /// # Errors
+    /// The folder is still there.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
     /// Every file in a folder and the folders in it. Links are named, not followed. Empty if there is no folder.
     ///
     /// # Errors
     /// The folder can't be read.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// Creates a folder and those above it, if they are missing. Only its owner may enter.
+    /// Creates a folder and those above it, if they are missing, and brings their names to the disk. Only its owner
+    /// may enter.
     ///
     /// # Errors
-    /// The folder is not there.
+    /// The folder is not there, or may be undone by a power cut.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
 
     /// Replaces a file as a whole: whatever happens, its name leads to the old bytes or to the new ones.
@@ -102,6 +116,12 @@ impl Disk for RealDisk {
         file.sync_all()
     }
 
+    fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = owner_only(OpenOptions::new().append(true).create(true)).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_data()
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -129,6 +149,10 @@ impl Disk for RealDisk {
         file.sync_all()
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        or_missing((), fs::remove_dir(dir))
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let (mut files, mut folders) = (Vec::new(), vec![dir.to_path_buf()]);
         while let Some(folder) = folders.pop() {
@@ -147,7 +171,20 @@ impl Disk for RealDisk {
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(dir)
+        let missing = dir.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        // The folder itself may be left from a start that was stopped before its name was on the disk.
+        let mut above: Vec<_> = missing.chain([dir]).filter_map(Path::parent).collect();
+        above.dedup();
+        builder.recursive(true).create(dir)?;
+        for folder in above {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            match self.sync_dir(folder) {
+                // What is above the app's own folder is the system's, and was there before.
+                Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,9 @@ pub enum KeyAlias {
     Wrap,
     /// HMAC-SHA256 key: authenticates the control file. Lives until the wipe is complete.
     Control,
+    /// HMAC-SHA256 key that works only when the person has just shown a finger or face, bound to that event, and is
+    /// lost when fingers or faces are added. A convenience: nothing depends on it.
+    Biometric,
 }
 
 impl KeyAlias {
@@ -22,6 +25,7 @@ impl KeyAlias {
             Self::Identity => "identity",
             Self::Wrap => "wrap",
             Self::Control => "control",
+            Self::Biometric => "biometric",
         }
     }
 }
@@ -86,4 +90,22 @@ pub trait PlatformKeys: Send + Sync {
 
     /// Whether the keys are in secure hardware.
     fn hardware(&self) -> bool;
+
+    /// The small text that was kept by [`set_mark`](Self::set_mark), where files that are put back don't change it.
+    /// `None` if there is none, or the keystore can't keep one.
+    ///
+    /// # Errors
+    /// The keystore could not say.
+    fn mark(&self) -> Result<Option<Vec<u8>>, KeyError> {
+        Ok(None)
+    }
+
+    /// Keeps a small text, at most 256 bytes, in place of the one before it. It is no secret. With no bytes, keeps
+    /// none. Does nothing where the keystore can't.
+    ///
+    /// # Errors
+    /// The keystore refused; the text before it may still be there.
+    fn set_mark(&self, _mark: &[u8]) -> Result<(), KeyError> {
+        Ok(())
+    }
 }

@@ -9,7 +9,7 @@ mod keys;
 mod software_keys;
 mod transport;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{BootTime, Clock, SystemClock};
 pub use disk::{Disk, RealDisk};
 pub use entropy::{Entropy, EntropyError, OsEntropy};
 pub use keys::{KeyAlias, KeyError, PlatformKeys};

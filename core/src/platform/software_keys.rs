@@ -52,6 +52,9 @@ impl SoftwareKeys {
     }
 }
 
+/// The file that holds the mark.
+const MARK: &str = "mark";
+
 fn file(alias: KeyAlias) -> String {
     format!("{}.key", alias.name())
 }
@@ -92,10 +95,15 @@ impl PlatformKeys for SoftwareKeys {
     }
 
     fn delete(&self, alias: KeyAlias) -> Result<(), KeyError> {
-        let path = self.path(alias);
-        let deleted = RealDisk
-            .overwrite_sync(&path)
-            .and_then(|()| RealDisk.remove(&path))
+        let (path, gone) = (self.path(alias), self.dir.join(format!("{}.gone", file(alias))));
+        // Its name goes first: a stop while it is overwritten must not leave a key that is half zeros.
+        let unnamed = match RealDisk.rename(&path, &gone) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        let deleted = unnamed
+            .and_then(|()| RealDisk.sync_dir(&self.dir))
+            .and_then(|()| RealDisk.overwrite_sync(&gone).and(RealDisk.remove(&gone)))
             .and_then(|()| RealDisk.sync_dir(&self.dir));
         match deleted {
             // Without the folder there is no key either.
@@ -106,6 +114,18 @@ impl PlatformKeys for SoftwareKeys {
 
     fn hardware(&self) -> bool {
         false
+    }
+
+    fn mark(&self) -> Result<Option<Vec<u8>>, KeyError> {
+        let mark = RealDisk.read(&self.dir.join(MARK)).map_err(|_| KeyError::Transient)?;
+        Ok(mark.filter(|mark| !mark.is_empty()))
+    }
+
+    fn set_mark(&self, mark: &[u8]) -> Result<(), KeyError> {
+        RealDisk
+            .create_dir_all(&self.dir)
+            .and_then(|()| RealDisk.replace(&self.dir, MARK, mark))
+            .map_err(|_| KeyError::Transient)
     }
 }
 
@@ -134,6 +154,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_whose_deletion_was_stopped_is_gone_and_the_next_deletion_finishes_it() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let keys = SoftwareKeys::new(dir.path(), Arc::new(OsEntropy));
+        keys.create(KeyAlias::Control)?;
+        // As far as a deletion has come when it overwrites.
+        std::fs::rename(dir.path().join("control.key"), dir.path().join("control.key.gone"))?;
+        assert_eq!(keys.hmac(KeyAlias::Control, b"x"), Err(KeyError::Gone));
+        keys.delete(KeyAlias::Control)?;
+        assert_eq!(std::fs::read_dir(dir.path())?.count(), 0);
+        Ok(())
+    }
+
+    #[test]
     fn a_deleted_key_is_gone_and_a_cut_one_is_not_available() -> Outcome {
         let dir = tempfile::tempdir()?;
         let keys = SoftwareKeys::new(dir.path(), Arc::new(OsEntropy));
@@ -144,6 +177,7 @@ mod tests {
         keys.delete(KeyAlias::Wrap)?;
         keys.delete(KeyAlias::Wrap)?;
         assert_eq!(keys.hmac(KeyAlias::Wrap, b"x"), Err(KeyError::Gone));
+        assert_eq!(std::fs::read_dir(dir.path())?.count(), 0);
         std::fs::write(dir.path().join("wrap.key"), b"short")?;
         assert_eq!(keys.hmac(KeyAlias::Wrap, b"x"), Err(KeyError::NotAvailable));
         Ok(())

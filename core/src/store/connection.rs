@@ -27,8 +27,16 @@ const STATEMENTS: usize = 64;
 const INSTRUCTIONS: i32 = 2_000;
 
 /// The only pragmas that run once a connection is set up. Whatever changes a key or a safeguard is not among them.
-const PRAGMAS: &[&str] =
-    &["cipher_status", "data_version", "quick_check", "table_info", "user_version", "wal_checkpoint"];
+const PRAGMAS: &[&str] = &[
+    "cipher_status",
+    "data_version",
+    "integrity_check",
+    // Part of `ALTER TABLE … ADD COLUMN`.
+    "quick_check",
+    "table_info",
+    "user_version",
+    "wal_checkpoint",
+];
 
 /// Opens the database that is there, with `key` as pragma text, `x'…'`.
 pub(super) fn open(path: &Path, key: &str, closed: &Arc<AtomicBool>) -> Result<Connection, StoreError> {
@@ -37,9 +45,7 @@ pub(super) fn open(path: &Path, key: &str, closed: &Arc<AtomicBool>) -> Result<C
         return Err(StoreError::NotEncrypted);
     }
     // SQLite counts a torn last page as a whole one. Only a log that still has the page may leave the file so.
-    if fs::metadata(path)?.len() % PAGE != 0
-        && !fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
-    {
+    if fs::metadata(path)?.len() % PAGE != 0 && !was_left(path) {
         return Err(StoreError::Corrupt);
     }
     connect(path, key, closed, salted(&header, key))
@@ -76,8 +82,15 @@ pub(super) fn authentic(connection: &Connection) -> Result<(), StoreError> {
 
 /// Moves the write-ahead log into the database and empties it.
 pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(())
+    let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy { Err(StoreError::Busy) } else { Ok(()) }
+}
+
+/// Encrypts every page anew, in one transaction. Until the log has been moved into the database, pages of the old key
+/// are in it still.
+pub(super) fn rekey(connection: &Connection, key: &str) -> Result<(), StoreError> {
+    // As for the first key, not as a pragma.
+    Ok(connection.key(None::<&str>, key, true)?)
 }
 
 /// Lets the last connection move the log into the database when it closes. Before this a failed open leaves
@@ -93,7 +106,7 @@ fn connect(path: &Path, key: &str, closed: &Arc<AtomicBool>, salted: bool) -> Re
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // On phones SQLCipher's log goes to the system's.
-    connection.execute_batch("PRAGMA cipher_log_level = NONE")?;
+    connection.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON")?;
     // Another SQLite may have won at link time; it knows no such pragma and answers with nothing.
     connection
         .query_row("PRAGMA cipher_version", [], |row| row.get::<_, String>(0))
@@ -120,6 +133,7 @@ fn harden(connection: &mut Connection, closed: &Arc<AtomicBool>) -> Result<(), S
          PRAGMA temp_store = MEMORY;
          PRAGMA cell_size_check = ON;
          PRAGMA trusted_schema = OFF;
+         PRAGMA recursive_triggers = ON;
          PRAGMA cache_size = -8192;",
     )?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -134,6 +148,11 @@ fn harden(connection: &mut Connection, closed: &Arc<AtomicBool>) -> Result<(), S
     connection.progress_handler(INSTRUCTIONS, Some(move || closed.load(Ordering::Relaxed)))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
+}
+
+/// Whether the database was left by a stop, with commits in its log: a close moves them into the database.
+pub(super) fn was_left(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
 /// The file of this ending that SQLite keeps beside the database.

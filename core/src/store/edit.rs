@@ -8,6 +8,7 @@ use crate::Error;
 use crate::platform::{Clock, Entropy};
 use chrono::{DateTime, Utc};
 use roundsman_model::{Bucket, Entity, EntityDef, Fields, Merge, Rev, RuleError, Value};
+use roundsman_protocol::sync::Mutation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use uuid::Uuid;
@@ -17,6 +18,10 @@ pub(crate) struct Edits<'c> {
     records: Records<'c>,
     changed: BTreeMap<&'static str, BTreeSet<Uuid>>,
     outbox_changed: bool,
+    /// Changes that were added to the outbox.
+    pub(super) added: Vec<Mutation>,
+    /// Whether changes were taken out of it.
+    pub(super) removed: bool,
 }
 
 /// The name and the time of a change that is made now.
@@ -45,7 +50,7 @@ impl<'c> Deref for Edits<'c> {
 
 impl<'c> Edits<'c> {
     pub(super) fn new(records: Records<'c>) -> Self {
-        Self { records, changed: BTreeMap::new(), outbox_changed: false }
+        Self { records, changed: BTreeMap::new(), outbox_changed: false, added: Vec::new(), removed: false }
     }
 
     /// Makes a record or changes one: the fields in `change` that have another value than the stored ones. If
@@ -112,9 +117,8 @@ impl<'c> Edits<'c> {
         let stale = seen
             .zip(old)
             .is_some_and(|(seen, old)| change.keys().any(|name| value(seen, name) != value(old, name)));
-        outbox::append(self.connection, T::DEF, id, if stale { Rev(0) } else { base }, &change, made)?;
+        self.append(T::DEF, id, if stale { Rev(0) } else { base }, change, made)?;
         self.note(table, id);
-        self.note_outbox();
         Ok(record)
     }
 
@@ -129,9 +133,9 @@ impl<'c> Edits<'c> {
     }
 
     /// What is to be told once this is committed.
-    pub(super) fn news(self) -> Result<News, StoreError> {
+    pub(super) fn news(&mut self) -> Result<News, StoreError> {
         let unsent = self.outbox_changed.then(|| outbox::count(self.connection)).transpose()?;
-        let records = self.changed.into_iter();
+        let records = std::mem::take(&mut self.changed).into_iter();
         let records =
             records.map(|(entity, ids)| Changed { entity, ids: ids.into_iter().collect() }).collect();
         Ok(News { records, unsent })

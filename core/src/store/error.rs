@@ -1,5 +1,6 @@
 //! What can go wrong with the store.
 
+use crate::rescue::SealedError;
 use rusqlite::ffi;
 use std::io;
 
@@ -22,6 +23,25 @@ pub enum StoreError {
     /// The file is damaged or cut short: put back a whole copy.
     #[error("the database is damaged: put back a whole copy of its file")]
     Corrupt,
+    /// The database is an older copy of itself, or has lost its last commits. It was left as it is: check in, so that
+    /// the administrator can decide; to go on, enrol this device anew.
+    #[error("the database was put back to an earlier state: check in and ask your administrator")]
+    RolledBack,
+    /// A part of the database is of another time than the rest. It was left as it is: check in, so that the
+    /// administrator can decide; to go on, enrol this device anew.
+    #[error(
+        "a part of the database ({table}) is not of the same state as the rest: check in and ask your administrator"
+    )]
+    PartRolledBack {
+        /// The table in which it shows.
+        table: &'static str,
+    },
+    /// The change could not be sealed for the organisation, for want of randomness or of a key that can be used.
+    /// Nothing was stored.
+    #[error(
+        "the change could not be sealed for the organisation: ask your administrator for a new rescue key"
+    )]
+    NotSealed,
     /// The file is a database that is not encrypted. It was not touched.
     #[error("the database is not encrypted: this is not a file of the app")]
     NotEncrypted,
@@ -85,6 +105,16 @@ impl From<io::Error> for StoreError {
             io::ErrorKind::AlreadyExists => Self::Exists,
             io::ErrorKind::StorageFull => Self::Full,
             kind => Self::Io { kind },
+        }
+    }
+}
+
+impl From<SealedError> for StoreError {
+    fn from(error: SealedError) -> Self {
+        match error {
+            SealedError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => Self::Full,
+            SealedError::Disk(error) => Self::Io { kind: error.kind() },
+            SealedError::Entropy(_) | SealedError::Key | SealedError::TooLarge => Self::NotSealed,
         }
     }
 }

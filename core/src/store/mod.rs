@@ -4,9 +4,14 @@
 //! or migration leaves every byte where it was, and that after [`Store::close`] nothing can be read. It does not
 //! know who may do what, nor when to sync. All SQL of the client is in this folder.
 //!
+//! An older copy of the database is refused at [`Store::open`], if anything outside of it bears witness to a later
+//! commit; an older copy of a part of it is found by [`Store::check`].
+//!
 //! Every call blocks on the disk; none may run on an async executor's thread.
 
+mod commit;
 mod connection;
+mod digest;
 mod edit;
 mod error;
 mod observe;
@@ -14,6 +19,7 @@ mod outbox;
 mod pool;
 mod pull;
 mod records;
+mod rekey;
 mod rows;
 mod schema;
 mod secrets;
@@ -27,32 +33,47 @@ pub use outbox::KeptConflict;
 pub(crate) use records::{Order, Records, Select};
 pub use rows::RowState;
 
+use crate::rescue::SealedOutbox;
+use digest::Digest;
 use observe::Observers;
 use pool::Pool;
-use rusqlite::{Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The keys of a store, for as long as it takes to open it.
+pub struct StoreKey<'a> {
+    /// What encrypts the database: 64 hexadecimal digits, or 96 with the salt, as `x'…'`.
+    pub cipher: &'a str,
+    /// What the digests of the tables are made with.
+    pub digest: &'a [u8; 32],
+}
 
 /// The store. All calls are safe from any thread: one writes at a time, several read.
 pub struct Store {
     pool: Pool,
     observers: Arc<Observers>,
+    digest: Digest,
+    sealed: SealedOutbox,
+    /// The number of the last commit.
+    commit: AtomicU64,
 }
 
 impl Store {
-    /// Makes the database at `path`, encrypted with `key`: 64 hexadecimal digits, or 96 with the salt, as `x'…'`.
+    /// Makes the database at `path`. What is changed in it is sealed in `sealed` too.
     /// When this returns it would survive a power cut; if it fails, there is no file.
     ///
     /// # Errors
     /// There is a file already; the disk is full; the SQLite that was linked does not encrypt.
-    pub fn create(path: &Path, key: &str) -> Result<Self, StoreError> {
+    pub fn create(path: &Path, key: &StoreKey<'_>, sealed: SealedOutbox) -> Result<Self, StoreError> {
         let closed = Arc::default();
-        let made = connection::create(path, key, &closed).and_then(|writer| {
-            schema::migrate(&writer)?;
+        let made = connection::create(path, key.cipher, &closed).and_then(|writer| {
+            let digest = Digest::new(key.digest);
+            schema::migrate(&writer, &digest)?;
             connection::seal(&writer, path)?;
-            Ok(Self { pool: Pool::new(writer, path, key, closed)?, observers: Arc::default() })
+            Self::over(writer, path, key, closed, digest, sealed)
         });
         if made.as_ref().is_err_and(|error| *error != StoreError::Exists) {
             for end in ["", "-wal", "-shm"] {
@@ -62,16 +83,59 @@ impl Store {
         made
     }
 
-    /// Opens the database at `path` and brings its tables up to date.
+    /// Opens the database at `path` and brings its tables up to date. `seen` is the highest number of a commit that
+    /// anybody has seen; the sealed outbox is another witness. If the last process was stopped, the digests are
+    /// checked as by [`check`](Self::check).
     ///
     /// # Errors
-    /// The file is missing or empty, damaged, not encrypted, of another key or of a newer version. Every byte of it
-    /// is where it was then.
-    pub fn open(path: &Path, key: &str) -> Result<Self, StoreError> {
+    /// The file is missing or empty, damaged, not encrypted, of another key or of a newer version; it is an older
+    /// copy, or a part of it is. Every byte of it is where it was then.
+    pub fn open(
+        path: &Path,
+        key: &StoreKey<'_>,
+        sealed: SealedOutbox,
+        seen: u64,
+    ) -> Result<Self, StoreError> {
         let closed: Arc<AtomicBool> = Arc::default();
-        let writer = connection::open(path, key, &closed)?;
-        schema::migrate(&writer)?;
-        Ok(Self { pool: Pool::new(writer, path, key, closed)?, observers: Arc::default() })
+        let was_left = connection::was_left(path);
+        let writer = connection::open(path, key.cipher, &closed)?;
+        let digest = Digest::new(key.digest);
+        let digested = schema::has_digests(schema::version(&writer)?);
+        let announced = commit::bear_witness(&writer, &sealed, seen)?;
+        if was_left && digested {
+            digest.check(&writer)?;
+        }
+        schema::migrate(&writer, &digest)?;
+        commit::make_good(&writer, &sealed, announced)?;
+        Self::over(writer, path, key, closed, digest, sealed)
+    }
+
+    fn over(
+        writer: Connection,
+        path: &Path,
+        key: &StoreKey<'_>,
+        closed: Arc<AtomicBool>,
+        digest: Digest,
+        sealed: SealedOutbox,
+    ) -> Result<Self, StoreError> {
+        let commit = AtomicU64::new(commit::number(&writer)?);
+        let pool = Pool::new(writer, path, key.cipher, closed)?;
+        Ok(Self { pool, observers: Arc::default(), digest, sealed, commit })
+    }
+
+    /// The number of the last commit; each is one higher than the one before. Known after a close too.
+    pub fn commit_number(&self) -> u64 {
+        self.commit.load(Ordering::Relaxed)
+    }
+
+    /// Reads everything once, and compares every table with its digest and every index with its table. Takes about
+    /// 0.2 seconds for ten thousand customers on a laptop.
+    ///
+    /// # Errors
+    /// A part of the database is of another time than the rest, or damaged; or the store is closed. Nothing is
+    /// changed.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.read(|records| self.digest.check(records.connection))
     }
 
     /// Stops what runs and closes every connection; then no key is in memory. Every later call is told
@@ -105,11 +169,12 @@ impl Store {
         let (done, news) = self.pool.write(|connection| {
             let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
                 .map_err(StoreError::from)?;
+            self.digest.begin();
             let mut edits = Edits::new(Records { connection: &tx });
             let done = work(&mut edits)?;
             let news = edits.news()?;
-            connection::authentic(&tx)?;
-            tx.commit().map_err(StoreError::from)?;
+            let Edits { added, removed, .. } = edits;
+            self.commit(tx, &added, removed)?;
             Ok::<_, E>((done, news))
         })?;
         self.observers.tell(&news);
@@ -122,9 +187,11 @@ impl Store {
 mod tests {
     use super::*;
     use crate::Error;
-    use crate::platform::{OsEntropy, SystemClock};
+    use crate::platform::{OsEntropy, RealDisk, SystemClock};
+    use crate::rescue::SealTo;
     use roundsman_model::customer::Customer;
-    use roundsman_model::{Fields, Value};
+    use roundsman_model::{DeviceId, Fields, OrgId, Value};
+    use roundsman_protocol::hpke_seal::key_pair;
     use std::path::PathBuf;
     use tempfile::TempDir;
     use uuid::Uuid;
@@ -132,12 +199,26 @@ mod tests {
     fn store() -> (TempDir, PathBuf, Store) {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("vault.db");
-        let store = Store::create(&path, &key()).unwrap();
+        let store = Store::create(&path, &KEY, sealed(&path)).unwrap();
         (dir, path, store)
     }
 
-    fn key() -> String {
-        format!("x'{}'", "5".repeat(96))
+    const KEY: StoreKey<'static> = StoreKey {
+        cipher: "x'555555555555555555555555555555555555555555555555555555555555555555555555555555555555555555555555'",
+        digest: &[5; 32],
+    };
+
+    pub(in crate::store) fn sealed(path: &Path) -> SealedOutbox {
+        let to = SealTo {
+            org: OrgId(Uuid::from_u128(1)),
+            device: DeviceId(Uuid::from_u128(2)),
+            rescue_key: key_pair(&[3; 32]).1,
+        };
+        SealedOutbox::open(path.parent().unwrap(), to, Arc::new(RealDisk), Arc::new(OsEntropy)).unwrap()
+    }
+
+    fn open(path: &Path) -> Result<Store, StoreError> {
+        Store::open(path, &KEY, sealed(path), 0)
     }
 
     fn add(edits: &mut Edits<'_>, n: u128) -> Result<Customer, Error> {
@@ -169,7 +250,7 @@ mod tests {
         let before = store.write(|edits| add(edits, 2).map(|_| leave("before"))).unwrap();
         let after = leave("after");
         for (left, records) in [(before, 1), (after, 2)] {
-            assert_holds(&Store::open(&left, &key()).unwrap(), records);
+            assert_holds(&open(&left).unwrap(), records);
         }
     }
 
@@ -210,6 +291,24 @@ mod tests {
     }
 
     #[test]
+    fn every_table_has_a_digest_but_those_of_the_search() {
+        let (_dir, _, store) = store();
+        let sql =
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '%\\_search%' ESCAPE '\\'
+                   AND name <> 'digest' ORDER BY name";
+        let tables: Vec<String> = store
+            .read(|records| {
+                let mut statement = records.connection.prepare(sql)?;
+                let names = statement.query_map([], |row| row.get(0))?;
+                Ok::<_, StoreError>(names.collect::<Result<_, _>>()?)
+            })
+            .unwrap();
+        let mut digested: Vec<&str> = digest::names().collect();
+        digested.sort_unstable();
+        assert_eq!(tables, digested);
+    }
+
+    #[test]
     fn a_database_of_a_newer_version_is_refused_and_left_alone() {
         let (_dir, path, store) = store();
         store
@@ -219,28 +318,90 @@ mod tests {
             .unwrap();
         store.close();
         let bytes = fs::read(&path).unwrap();
-        assert_eq!(Store::open(&path, &key()).err(), Some(StoreError::Newer { version: 77 }));
+        assert_eq!(open(&path).err(), Some(StoreError::Newer { version: 77 }));
         assert!(fs::read(&path).unwrap() == bytes);
     }
 
     #[test]
     fn a_field_that_is_new_in_the_model_is_fetched_from_the_server() {
         let (_dir, path, store) = store();
+        let cursor = "INSERT INTO cursor VALUES ('b', 9)";
         store
             .write(|edits| {
                 add(edits, 1)?;
-                edits
-                    .connection
-                    .execute_batch(
-                        "ALTER TABLE customer DROP COLUMN geofence_m; INSERT INTO cursor VALUES ('b', 9)",
-                    )
-                    .map_err(StoreError::from)?;
+                edits.connection.execute_batch(cursor).map_err(StoreError::from)?;
                 Ok::<_, Error>(())
             })
             .unwrap();
         store.close();
-        let store = Store::open(&path, &key()).unwrap();
+        let older = connection::open(&path, KEY.cipher, &Arc::default()).unwrap();
+        older.execute_batch("ALTER TABLE customer DROP COLUMN geofence_m").unwrap();
+        connection::settle_on_close(&older).unwrap();
+        drop(older);
+        let store = open(&path).unwrap();
+        store.check().unwrap();
         assert!(store.cursors().unwrap().is_empty());
         assert_holds(&store, 1);
+    }
+
+    /// Run it with `--ignored --nocapture --release`.
+    #[test]
+    #[ignore = "prints what digests and sealing cost, and asserts nothing of it"]
+    #[allow(clippy::print_stderr, reason = "a measurement")]
+    fn what_digests_and_sealing_cost() {
+        use roundsman_model::{Bucket, Rev, Seq};
+        use roundsman_protocol::sync::{Page, Row};
+        use std::time::Instant;
+
+        let page = |from: u128, rev: u64| {
+            let fields = |n: u128| {
+                let text = |name: &str| (name.to_owned(), Value::from(format!("{name} {n} {rev}").as_str()));
+                Fields::from(["code", "name", "territory", "city", "phone", "brand"].map(text))
+            };
+            let row = |n| Row {
+                entity: "customer".to_owned(),
+                id: Uuid::from_u128(n),
+                rev: Rev(rev),
+                fields: Some(fields(n)),
+            };
+            let rows = (from..from + 500).map(row).collect();
+            Page { bucket: Bucket::territory("nj"), rows, cursor: Seq(rev), head: Seq(rev) }
+        };
+        for followed in [true, false] {
+            let (_dir, _, store) = store();
+            if !followed {
+                let drop_triggers = |edits: &mut Edits<'_>| {
+                    let names: Vec<String> = edits
+                        .connection
+                        .prepare("SELECT name FROM sqlite_temp_schema WHERE type = 'trigger'")?
+                        .query_map([], |row| row.get(0))?
+                        .collect::<Result<_, _>>()?;
+                    for name in names {
+                        edits.connection.execute_batch(&format!("DROP TRIGGER temp.\"{name}\""))?;
+                    }
+                    Ok::<_, StoreError>(())
+                };
+                store.write(drop_triggers).unwrap();
+            }
+            for rev in [1, 2] {
+                let start = Instant::now();
+                (0..20).for_each(|n| store.apply_page(&page(n * 500, rev)).unwrap());
+                eprintln!("10,000 customers, version {rev}, digests {followed}: {:?}", start.elapsed());
+            }
+            if followed {
+                let start = Instant::now();
+                store.check().unwrap();
+                eprintln!("check of 10,000 customers: {:?}", start.elapsed());
+            }
+        }
+        let (_dir, path, _store) = store();
+        let sealed = sealed(&path);
+        let changes: Vec<_> = (0..200u128).map(|n| (Uuid::from_u128(n), vec![7; 300].into())).collect();
+        sealed.seal(1, &changes[..1]).unwrap();
+        for (commit, some) in [(2, 1..2), (3, 2..200)] {
+            let (start, count) = (Instant::now(), some.len());
+            sealed.seal(commit, &changes[some]).unwrap();
+            eprintln!("{count} changes sealed in one commit, its write included: {:?}", start.elapsed());
+        }
     }
 }

@@ -8,6 +8,7 @@ use roundsman_model::merge::Conflict;
 use roundsman_model::{DeviceSeq, EntityDef, Fields, HybridClock, Rev, RuleError, Stamp, Value};
 use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome};
 use rusqlite::{Connection, OptionalExtension, Row};
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// A change that the server has not taken.
@@ -98,7 +99,7 @@ impl Store {
             }
             edits.remove(seq)?;
             // The base stays that of the first attempt: what others changed since must still collide.
-            let new = append(edits.connection, table.def, entry.record, entry.base, &fields, made)?;
+            let new = edits.append(table.def, entry.record, entry.base, fields, made)?;
             edits.rebuild(table, entry.record)?;
             Ok(Some(new))
         })
@@ -184,39 +185,67 @@ impl Edits<'_> {
 
     fn remove(&mut self, seq: DeviceSeq) -> Result<(), StoreError> {
         self.connection.prepare_cached("DELETE FROM outbox WHERE seq = ?1")?.execute([Whole(seq.0)])?;
+        self.removed = true;
         self.note_outbox();
         Ok(())
     }
-}
 
-/// Adds a change to the outbox, under the device's next number and a stamp later than every one before.
-pub(super) fn append(
-    connection: &Connection,
-    def: &EntityDef,
-    record: Uuid,
-    base: Rev,
-    fields: &Fields,
-    made: &Made,
-) -> Result<DeviceSeq, StoreError> {
-    let seq = DeviceSeq(counter(connection, "device_seq")?).next();
-    set_counter(connection, "device_seq", seq.0)?;
-    let stamp = HybridClock::resume(Stamp(counter(connection, "stamp")?)).tick(made.at);
-    set_counter(connection, "stamp", stamp.0)?;
-    connection.prepare_cached("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)")?.execute((
-        Whole(seq.0),
-        made.mutation.as_bytes(),
-        def.name,
-        record.as_bytes(),
-        Whole(base.0),
-        Whole(stamp.0),
-        serde_json::to_string(fields)?,
-    ))?;
-    Ok(seq)
+    /// Adds a change to the outbox, under the device's next number and a stamp later than every one before.
+    pub(super) fn append(
+        &mut self,
+        def: &EntityDef,
+        record: Uuid,
+        base: Rev,
+        fields: Fields,
+        made: &Made,
+    ) -> Result<DeviceSeq, StoreError> {
+        let connection = self.connection;
+        let seq = DeviceSeq(counter(connection, "device_seq")?).next();
+        set_counter(connection, "device_seq", seq.0)?;
+        let stamp = HybridClock::resume(Stamp(counter(connection, "stamp")?)).tick(made.at);
+        set_counter(connection, "stamp", stamp.0)?;
+        connection.prepare_cached("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)")?.execute(
+            (
+                Whole(seq.0),
+                made.mutation.as_bytes(),
+                def.name,
+                record.as_bytes(),
+                Whole(base.0),
+                Whole(stamp.0),
+                serde_json::to_string(&fields)?,
+            ),
+        )?;
+        self.added.push(Mutation {
+            seq,
+            id: made.mutation,
+            entity: def.name.to_owned(),
+            record,
+            change: Change::Put,
+            base,
+            stamp,
+            fields,
+        });
+        self.note_outbox();
+        Ok(seq)
+    }
 }
 
 /// How many entries there are.
 pub(super) fn count(connection: &Connection) -> Result<u64, StoreError> {
     Ok(connection.prepare_cached("SELECT count(*) FROM outbox")?.query_row([], |row| whole(row, 0))?)
+}
+
+/// The ids of all changes in the outbox.
+pub(super) fn ids(connection: &Connection) -> Result<HashSet<Uuid>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT mutation FROM outbox")?;
+    let ids = statement.query_map([], |row| row.get(0).map(Uuid::from_bytes))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// All changes in the outbox, as they are sent.
+pub(super) fn mutations(connection: &Connection) -> Result<Vec<Mutation>, StoreError> {
+    let entries = read(connection, &format!("{SELECT} ORDER BY seq"), [])?;
+    Ok(entries.into_iter().map(Entry::into_mutation).collect())
 }
 
 /// A record's entries, oldest first.
@@ -277,12 +306,12 @@ fn in_kind(def: &EntityDef, conflict: Conflict) -> Conflict {
     Conflict { kept: own(conflict.kept), lost: own(conflict.lost), ..conflict }
 }
 
-fn counter(connection: &Connection, name: &str) -> Result<u64, StoreError> {
+pub(super) fn counter(connection: &Connection, name: &str) -> Result<u64, StoreError> {
     let mut statement = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
     Ok(statement.query_row([name], |row| whole(row, 0)).optional()?.unwrap_or(0))
 }
 
-fn set_counter(connection: &Connection, name: &str, value: u64) -> Result<(), StoreError> {
+pub(super) fn set_counter(connection: &Connection, name: &str, value: u64) -> Result<(), StoreError> {
     connection
         .prepare_cached("INSERT INTO counter VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2")?
         .execute((name, Whole(value)))?;

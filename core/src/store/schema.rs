@@ -1,5 +1,6 @@
 //! The tables: numbered migrations, and a table for each entity of the model.
 
+use super::digest::Digest;
 use super::{StoreError, connection};
 use roundsman_model::{ENTITIES, EntityDef, FieldDef, Kind, Search};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -7,14 +8,33 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 /// In order; never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_outbox_and_cursors.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_outbox_and_cursors.sql"), include_str!("migrations/0002_digest.sql")];
 
-/// Brings the tables up to date, in one transaction: after a failure the database is as it was.
-pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
+/// The first version with digests.
+const DIGESTS: usize = 2;
+
+/// The version of the database's tables.
+pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
+    let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?;
+    match usize::try_from(version) {
+        Ok(known) if known <= MIGRATIONS.len() => Ok(known),
+        Ok(_) => Err(StoreError::Newer { version }),
+        Err(_) => Err(StoreError::Corrupt),
+    }
+}
+
+/// Whether a database of this version has digests and commit numbers.
+pub(super) fn has_digests(version: usize) -> bool {
+    version >= DIGESTS
+}
+
+/// Brings the tables up to date, in one transaction: after a failure the database is as it was. From then on the
+/// digest follows what this connection changes.
+pub(super) fn migrate(connection: &Connection, digest: &Digest) -> Result<(), StoreError> {
     let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let version = tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?;
-    let done = usize::try_from(version).map_err(|_| StoreError::Corrupt)?;
-    let missing = MIGRATIONS.get(done..).ok_or(StoreError::Newer { version })?;
+    let version = version(&tx)?;
+    let missing = &MIGRATIONS[version..];
     for sql in missing {
         tx.execute_batch(sql)?;
     }
@@ -22,12 +42,19 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
     for table in TABLES.iter() {
         grown |= table.grow(&tx)?;
     }
+    digest.watch(&tx)?;
+    digest.begin();
     if grown {
         // The server has sent what the new columns should hold already: read it all once more.
         tx.execute("DELETE FROM cursor", [])?;
     }
     if !missing.is_empty() {
         tx.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
+    }
+    if has_digests(version) {
+        digest.settle(&tx)?;
+    } else {
+        digest.found(&tx)?;
     }
     connection::authentic(&tx)?;
     Ok(tx.commit()?)
@@ -148,7 +175,8 @@ impl Table {
     }
 }
 
-fn columns(connection: &Connection, table: &str) -> Result<Vec<String>, StoreError> {
+/// The columns of a table as it is, in order; none if there is no table.
+pub(super) fn columns(connection: &Connection, table: &str) -> Result<Vec<String>, StoreError> {
     let mut statement = connection.prepare(&format!("PRAGMA table_info(\"{table}\")"))?;
     let names = statement.query_map([], |row| row.get(1))?;
     Ok(names.collect::<Result<_, _>>()?)

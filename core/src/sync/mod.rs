@@ -75,6 +75,13 @@ impl Progress for () {
     fn progress(&self, _: Step) {}
 }
 
+/// Reads an answer that may be anything.
+#[cfg(feature = "fuzzing")]
+pub(crate) async fn read_frames(body: &mut dyn crate::platform::Body) {
+    let mut frames = answer::Frames::new(body);
+    while let Ok(Some(_)) = frames.next().await {}
+}
+
 impl Report {
     fn count(&mut self, results: &[MutationResult]) {
         use roundsman_protocol::sync::Outcome;

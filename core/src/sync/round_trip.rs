@@ -11,6 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{Checkin, CheckinAnswer};
+use roundsman_protocol::rescue::RescueAnswer;
 use roundsman_protocol::sync::{Frame, Head, MAX_MUTATIONS, Mutation, MutationResult};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,8 @@ pub(crate) struct Syncer<'a> {
     pub(crate) access: &'a Mutex<Option<AccessToken>>,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) entropy: &'a dyn Entropy,
+    /// The number of the store's last commit, if it is open.
+    pub(crate) commit: Option<u64>,
     /// Closes the session before keys are destroyed.
     pub(crate) close: Arc<dyn Fn() + Send + Sync>,
 }
@@ -37,7 +40,7 @@ impl Syncer<'_> {
         let mut report = Report::default();
         loop {
             let more = self.round_trip(store, progress, &mut report).await?;
-            if !more || !report.events.is_empty() {
+            if !more || report.events.iter().any(DeviceEvent::closes) {
                 break;
             }
         }
@@ -49,10 +52,26 @@ impl Syncer<'_> {
         Ok(report)
     }
 
-    /// Reports to the server and carries out its commands, until neither has anything to say.
+    /// Reports to the server and carries out its commands, until neither has anything to say. During a wipe, hands
+    /// the sealed outbox over.
     pub(crate) async fn check_in(
         &self,
         unsent: impl Fn() -> Option<u64>,
+        requests: &mut u32,
+    ) -> Result<Vec<DeviceEvent>, Error> {
+        let mut events = self.converse(&unsent, requests).await?;
+        if let Err(error) = self.hand_over(requests).await {
+            // What was reported stands; the next report goes on.
+            tracing::warn!(%error, "the sealed outbox could not be handed over yet");
+        } else if self.device.has_news()? {
+            events.extend(self.converse(&unsent, requests).await?);
+        }
+        Ok(events)
+    }
+
+    async fn converse(
+        &self,
+        unsent: &impl Fn() -> Option<u64>,
         requests: &mut u32,
     ) -> Result<Vec<DeviceEvent>, Error> {
         let mut events = Vec::new();
@@ -67,6 +86,36 @@ impl Syncer<'_> {
             }
         }
         Ok(events)
+    }
+
+    /// Sends the segments that wait for it. Each is removed here when the server has stored it.
+    async fn hand_over(&self, requests: &mut u32) -> Result<(), Error> {
+        let device = Arc::clone(self.device);
+        for segment in blocking(move || Ok(device.waiting_segments()?)).await? {
+            let device = Arc::clone(self.device);
+            let Some(bytes) = blocking(move || Ok(device.signed_segment(segment)?)).await? else { continue };
+            *requests += 1;
+            let answer: RescueAnswer =
+                match self.api.post_bytes(self.endpoint, "/v1/device/rescue", bytes).await {
+                    // One that the server can't take must not keep back the others.
+                    Err(error)
+                        if matches!(
+                            error.server_code(),
+                            Some(ErrorCode::Malformed | ErrorCode::TooLarge | ErrorCode::RescueFull)
+                        ) =>
+                    {
+                        tracing::warn!(%error, "a segment was not taken");
+                        continue;
+                    }
+                    answer => answer?,
+                };
+            if answer.stored != segment {
+                return Err(Error::BadAnswer);
+            }
+            let device = Arc::clone(self.device);
+            blocking(move || Ok(device.segment_stored(segment)?)).await?;
+        }
+        Ok(())
     }
 
     /// One request; `true` if there is more to send.
@@ -195,7 +244,9 @@ impl Syncer<'_> {
 
     async fn report(&self, unsent: Option<u64>) -> Result<Checkin, Error> {
         let device = Arc::clone(self.device);
-        blocking(move || device.report(unsent).map_err(Error::from)).await
+        let checkin = blocking(move || device.report(unsent).map_err(Error::from)).await?;
+        let commit = checkin.commit.max(self.commit);
+        Ok(Checkin { commit, ..checkin })
     }
 
     async fn take(&self, answer: CheckinAnswer, unsent: Option<u64>) -> Result<Vec<DeviceEvent>, Error> {

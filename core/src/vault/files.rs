@@ -166,6 +166,11 @@ impl Pair {
         Ok((Self { sort, names, at, generation: content.generation, even }, content.body))
     }
 
+    /// How often a state was stored.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Stores a new state, durably. After an error the old state holds, or already the new one.
     pub(super) fn store(&mut self, folder: &Folder<'_>, body: &[u8]) -> Result<(), VaultError> {
         let (at, generation) = (1 - self.at, self.generation + 1);

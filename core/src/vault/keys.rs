@@ -1,6 +1,6 @@
 //! Key material in memory, and how one key follows from another.
 
-use super::{Passcode, VaultError};
+use super::{KdfCost, Passcode, VaultError};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -13,40 +13,6 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// 32 secret bytes.
 pub(super) type Secret = Zeroizing<[u8; 32]>;
-
-/// What guessing one passcode costs: Argon2id (RFC 9106) with one lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-pub struct KdfCost {
-    /// Memory in KiB.
-    #[n(0)]
-    pub memory_kib: u32,
-    /// Passes over the memory.
-    #[n(1)]
-    pub passes: u32,
-}
-
-impl KdfCost {
-    /// The least that is secure, for weak phones and tests: 19 MiB and two passes.
-    pub const FLOOR: Self = Self { memory_kib: 19_456, passes: 2 };
-
-    /// The most that is honoured.
-    const CEILING: Self = Self { memory_kib: 262_144, passes: 16 };
-
-    /// The nearest cost between the floor and the ceiling.
-    pub(super) fn clamped(self) -> Self {
-        Self {
-            memory_kib: self.memory_kib.clamp(Self::FLOOR.memory_kib, Self::CEILING.memory_kib),
-            passes: self.passes.clamp(Self::FLOOR.passes, Self::CEILING.passes),
-        }
-    }
-}
-
-/// 64 MiB and three passes.
-impl Default for KdfCost {
-    fn default() -> Self {
-        Self { memory_kib: 65_536, passes: 3 }
-    }
-}
 
 /// Stretches a passcode.
 pub(super) fn stretch(passcode: &Passcode, salt: &[u8; 16], cost: KdfCost) -> Result<Secret, VaultError> {
@@ -144,6 +110,7 @@ impl WrappingKey {
 /// The key of the database. Hold it only for as long as it takes to open the database.
 pub struct DatabaseKey {
     key: Secret,
+    digest: Secret,
     salt: Zeroizing<[u8; 16]>,
 }
 
@@ -152,8 +119,14 @@ impl DatabaseKey {
         let salt = vault.as_bytes();
         Self {
             key: derive(vault_key.as_slice(), salt, &[b"fv1/db"]),
+            digest: derive(vault_key.as_slice(), salt, &[b"fv1/dig"]),
             salt: derive(vault_key.as_slice(), salt, &[b"fv1/db-salt"]),
         }
+    }
+
+    /// The key for the digests of the database's tables.
+    pub fn digest_key(&self) -> &[u8; 32] {
+        &self.digest
     }
 
     /// The text for `PRAGMA key`: `x'…'` with 64 hex digits of key and 32 of salt, so that SQLCipher takes it raw.
@@ -172,7 +145,6 @@ impl DatabaseKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn key(n: u8) -> WrappingKey {
         WrappingKey::derive(&[n; 32], b"salt", &[b"info"])
@@ -211,14 +183,5 @@ mod tests {
         wrapped.ciphertext[0] ^= 1;
         assert_eq!(key(1).unwrap(&wrapped, b"aad"), Err(UnwrapError::Tampered));
         Ok(())
-    }
-
-    proptest! {
-        #[test]
-        fn a_cost_is_never_below_the_floor(memory_kib: u32, passes: u32) {
-            let cost = KdfCost { memory_kib, passes }.clamped();
-            prop_assert!(cost.memory_kib >= KdfCost::FLOOR.memory_kib && cost.passes >= KdfCost::FLOOR.passes);
-            prop_assert!(cost.memory_kib <= 262_144);
-        }
     }
 }

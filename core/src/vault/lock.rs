@@ -1,6 +1,6 @@
 //! Lock and unlock by order: the release share goes, and comes back.
 
-use super::record::{Cause, Status};
+use super::record::{Cause, Escrow, Status};
 use super::share::{self, Share};
 use super::slots::Slots;
 use super::{Vault, VaultError};
@@ -66,18 +66,26 @@ impl Vault {
             record.accept(order.seq, order.cause);
             record.status = Status::Ready { rotate: true };
             record.attempts = 0;
+            // The administrator has decided: what is here holds.
+            record.put_back = false;
             record.owe(receipt);
-        })
+        })?;
+        if let Err(error) = self.renew_mark() {
+            tracing::warn!(%error, "the keystore's mark could not be renewed");
+        }
+        Ok(())
     }
 
-    /// Finishes an interrupted change of share, on disk and in what is to be given in escrow.
+    /// Finishes an interrupted change of share, on disk and in what is to be given in escrow. A share that is sealed
+    /// to keys which the organisation has replaced is sealed anew.
     pub(super) fn settle_share(&self) -> Result<(), VaultError> {
         let folder = self.folder();
         share::settle(&folder)?;
-        let named = Slots::load(&folder)?.slot.share();
-        let (vault, profile, known) =
-            self.read(|record| (record.vault, record.profile.clone(), record.escrow.share))?;
-        if named == known {
+        let named = Slots::load(&folder)?.passcode.share();
+        let (vault, profile, known, sealed_to) = self.read(|record| {
+            (record.vault, record.profile.clone(), record.escrow.share, record.escrow.sealed_to)
+        })?;
+        if named == known && sealed_to == Escrow::keys_of(&profile.root()?) {
             return Ok(());
         }
         let escrow = Share::load(&folder, vault, named)?.escrow(&profile, &*self.seams.entropy)?;

@@ -6,49 +6,84 @@
 //! tried) is in the control file, authenticated and never secret.
 //!
 //! # Promises
-//! - Without all three parts nothing opens; ten wrong passcodes lock the device, and no kill gives one back.
+//! - Without all three parts nothing opens; ten wrong passcodes lock the device or wipe it, and no kill
+//!   gives one back.
 //! - Each change of state is durable before its effects count, and is finished by the next [`Vault::at`].
 //! - A damaged or missing file is an error that names it. No file is made anew over another, and none is changed
 //!   because it could not be read.
 //! - A vault that is marked for a wipe never opens again.
+//! - A device that stays away from its server for longer than its lease allows does not open, and wipes itself only
+//!   when that is certain: never on a single reading of a clock that anybody may set.
 //!
 //! # Not promised
-//! - Resistance to somebody who puts a whole earlier state of files *and* keystore back.
+//! - Resistance to somebody who puts a whole earlier state of files *and* keystore back. Where the keystore keeps a
+//!   mark, an earlier control file alone is noticed, and the vault stays closed.
 //! - Secrecy of the key while the database is open.
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `control.a`, `control.b` | the control file, twice |
-//! | `slots.a`, `slots.b` | the vault's key, wrapped, twice |
+//! | `slots.a`, `slots.b` | the vault's key, wrapped for the passcode and for biometrics, twice |
 //! | `release.bin` | the release share, wrapped by the platform's key; `release.next` while it is changed |
 //! | `vault.db` | the database |
+//! | `audit.log` | audit entries that the server has not countersigned; no personal data |
 //! | `creating` | only while the vault is made: what is here is of no value yet |
 //! | `in-use` | empty; locked by the process that uses the vault |
+//! | `outbox/` | unsent work, sealed to the organisation; [`Vault::start_over`] leaves it where it is |
 //! | `tombstone` | after a wipe, alone: which command it was |
 
+mod audit;
+mod biometrics;
+mod cost;
+mod erase;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+mod handover;
+mod history;
+mod key_change;
 mod keys;
+mod last_attempt;
+mod lease;
 mod lock;
+mod marks;
 mod open;
 mod passcode;
+mod passcode_rules;
 mod receipts;
 mod record;
+mod rules;
 mod share;
 mod slots;
+#[cfg(test)]
+mod testbench;
+mod time;
 mod wipe;
 
+pub use biometrics::BiometricsError;
+pub use cost::KdfCost;
 pub use error::VaultError;
-pub use keys::{DatabaseKey, KdfCost};
+pub use keys::DatabaseKey;
+pub use lease::{LeaseState, LeaseStatus};
+pub use open::Unlocked;
 pub use passcode::{Passcode, PasscodeError};
+pub use passcode_rules::{PasscodeDue, PasscodeRules};
 pub use record::Profile;
 
+pub(crate) use audit::{Event, object as audit_object};
+pub(crate) use history::PasscodeHistory;
+pub(crate) use lease::Renewal;
 pub(crate) use lock::Order;
 pub(crate) use record::{Cause, Record, Status};
 pub(crate) use share::Share;
+pub(crate) use time::Reading;
+pub(crate) use wipe::Why;
 
 use crate::platform::{Clock, Disk, Entropy, PlatformKeys};
+use crate::rescue::{SealTo, SealedOutbox};
 use files::{Folder, Pair, Sort};
+use roundsman_protocol::posture::Posture;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,8 +107,9 @@ pub struct Seams {
     pub entropy: Arc<dyn Entropy>,
     /// The disk.
     pub disk: Arc<dyn Disk>,
-    /// What guessing a passcode costs, for slots made from now on.
-    pub cost: KdfCost,
+    /// What guessing a passcode costs at least; slots that cost less are raised to it when they are next opened. Without
+    /// one it is measured when a passcode is set: [`KdfCost::calibrate`].
+    pub cost: Option<KdfCost>,
 }
 
 /// What the vault may be used for.
@@ -102,7 +138,11 @@ pub struct Vault {
     install: Uuid,
     /// One change of state at a time; [`Vault::state`] does not wait for it.
     gate: Mutex<()>,
+    /// One writer of the audit log at a time.
+    auditing: Mutex<()>,
     held: Mutex<Held>,
+    /// What the host app has found out about the phone.
+    posture: Mutex<Option<Posture>>,
     /// Keeps other processes out for as long as it is open.
     _in_use: Option<File>,
 }
@@ -138,14 +178,20 @@ impl Vault {
         seams.disk.create_dir_all(&dir)?;
         let folder = Folder { dir: &dir, disk: &*seams.disk, keys: &*seams.keys };
         let buried = folder.has(TOMBSTONE)? && !folder.has_any(&CONTROL_NAMES)?;
-        let in_use = if buried { None } else { Some(hold(&dir)?) };
-        let install = seams.entropy.uuid(seams.clock.now())?;
-        let held = Mutex::new(if buried { Held::Buried } else { Held::New });
-        let vault = Self { dir, seams, install, gate: Mutex::new(()), held, _in_use: in_use };
+        let vault = Self::closed(dir, seams, if buried { Held::Buried } else { Held::New })?;
         if !buried {
             vault.find()?;
         }
         Ok(vault)
+    }
+
+    /// The vault in this folder before anything in it was looked at.
+    fn closed(dir: PathBuf, seams: Seams, held: Held) -> Result<Self, VaultError> {
+        let in_use = if matches!(held, Held::Buried) { None } else { Some(hold(&dir)?) };
+        let install = seams.entropy.uuid(seams.clock.now())?;
+        let (gate, held, posture) = (Mutex::new(()), Mutex::new(held), Mutex::default());
+        let auditing = Mutex::new(());
+        Ok(Self { dir, seams, install, gate, auditing, held, posture, _in_use: in_use })
     }
 
     /// What it may be used for.
@@ -182,6 +228,16 @@ impl Vault {
         self.dir.join(DATABASE)
     }
 
+    /// The sealed outbox of this profile, which is the vault's or about to be.
+    ///
+    /// # Errors
+    /// The organisation's keys can't be used; the disk failed.
+    pub fn sealed_outbox(&self, profile: &Profile) -> Result<SealedOutbox, VaultError> {
+        let to = SealTo { org: profile.org, device: profile.device, rescue_key: profile.root()?.rescue_key };
+        let Seams { disk, entropy, .. } = &self.seams;
+        Ok(SealedOutbox::open(&self.dir, to, Arc::clone(disk), Arc::clone(entropy))?)
+    }
+
     pub(crate) fn seams(&self) -> &Seams {
         &self.seams
     }
@@ -189,6 +245,11 @@ impl Vault {
     /// Keeps other changes of state away until it is dropped.
     pub(crate) fn gate(&self) -> MutexGuard<'_, ()> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps other writers of the audit log away until it is dropped.
+    fn audit_gate(&self) -> MutexGuard<'_, ()> {
+        self.auditing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the control record.
@@ -211,6 +272,7 @@ impl Vault {
         };
         let mut record = control.record.clone();
         let value = change(&mut record);
+        record.time.note(self.reading());
         match control.pair.store(&folder, &record.to_bytes()?) {
             Ok(()) => {
                 control.record = record;
@@ -261,6 +323,7 @@ impl Vault {
             return share::destroy(&folder, &folder.named(&["creating."])?);
         }
         *self.held() = Held::Alive(Box::new(Control::load(&folder)?));
+        self.check_mark()?;
         // The vault is whole, so the mark that it is being made is out of date.
         if let Err(error) = folder.disk.remove(&folder.path(CREATING)) {
             tracing::warn!(%error, "the mark of a finished creation is still there");
@@ -268,6 +331,9 @@ impl Vault {
         if let Err(error) = self.resume() {
             // Its state keeps the vault closed; the next report goes on.
             tracing::warn!(%error, "an interrupted change could not be finished yet");
+        }
+        if let Err(error) = self.keep_time(None, &|| ()) {
+            tracing::warn!(%error, "the time could not be kept yet");
         }
         Ok(())
     }

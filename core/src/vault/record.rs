@@ -1,13 +1,15 @@
 //! What the vault must know without a passcode: the content of the control file. Nothing in it is secret.
 
 use super::VaultError;
-use minicbor::bytes::ByteVec;
+use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decoder, Encoder};
 use roundsman_model::{DeviceId, OrgId, UserId};
+use roundsman_protocol::api::Turn;
+use roundsman_protocol::audit::Head;
 use roundsman_protocol::escrow::EscrowedShare;
 use roundsman_protocol::hpke_seal::Sealed;
 use roundsman_protocol::keys::Thumbprint;
-use roundsman_protocol::receipt::Receipt;
+use roundsman_protocol::receipt::{Receipt, Rescue, Trigger};
 use roundsman_protocol::root::Root;
 use roundsman_protocol::sha256;
 use roundsman_protocol::ticket::SpkiPin;
@@ -96,6 +98,24 @@ pub(crate) struct Wipe {
     pub(crate) unsent: Option<u64>,
     #[n(2)]
     pub(crate) stage: Stage,
+    /// What led to it.
+    #[n(3)]
+    pub(crate) trigger: Trigger,
+    /// Whether the sealed outbox is destroyed too, in place of being handed over.
+    #[n(4)]
+    pub(crate) discard: bool,
+    /// What became of the sealed outbox so far.
+    #[n(5)]
+    pub(crate) rescue: Rescue,
+    /// When the keys were destroyed: milliseconds since 1970; 0 before.
+    #[n(6)]
+    pub(crate) shredded_ms: i64,
+    /// Files that were removed so far.
+    #[n(7)]
+    pub(crate) files: u32,
+    /// The segment that was handed over last, so that none is counted twice.
+    #[n(8)]
+    pub(crate) handed: Option<ByteArray<16>>,
 }
 
 /// What a wipe has done for good.
@@ -108,9 +128,12 @@ pub(crate) enum Stage {
     /// Every key is destroyed.
     #[n(1)]
     Shredded,
-    /// Every file is removed.
+    /// Every file is removed but the sealed outbox.
     #[n(2)]
     Purged,
+    /// The sealed outbox is handed over, or given up, and removed.
+    #[n(3)]
+    Rescued,
 }
 
 /// The present release share, as far as the server is concerned.
@@ -127,12 +150,24 @@ pub(crate) struct Escrow {
     /// Tells whether a share that comes back is this one; gives nothing of it away.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub(crate) check: [u8; 32],
+    /// The share sealed to the organisation's recovery key, until the server has confirmed it.
+    #[n(4)]
+    pub(crate) recovery: Option<Sealed>,
+    /// Tells the organisation's keys that it was sealed to from others.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub(crate) sealed_to: [u8; 32],
 }
 
 impl Escrow {
+    /// What tells keys that shares are sealed to from others.
+    pub(super) fn keys_of(root: &Root) -> [u8; 32] {
+        sha256(&[b"fv1/escrow-keys\0", &root.release_key, &root.recovery_key])
+    }
+
     /// What is to be sent to the server.
     pub(crate) fn due(&self) -> Option<EscrowedShare> {
-        self.sealed.clone().map(|sealed| EscrowedShare { share: self.share, sealed })
+        let recovery = self.recovery.clone();
+        self.sealed.clone().map(|sealed| EscrowedShare { share: self.share, sealed, recovery })
     }
 }
 
@@ -187,6 +222,77 @@ pub(crate) struct Record {
     refused: Vec<ByteVec>,
     #[n(12)]
     pub(crate) escrow: Escrow,
+    /// The envelope of the lease, as it was verified.
+    #[n(13)]
+    pub(crate) lease: Option<ByteVec>,
+    /// What is known of time.
+    #[n(14)]
+    pub(crate) time: TimeMarks,
+    /// The envelope of the policy, as it was verified.
+    #[n(15)]
+    pub(crate) policy: Option<ByteVec>,
+    /// The turn of the next report.
+    #[n(16)]
+    pub(crate) turn: Turn,
+    /// The highest number of a commit of the store that was seen.
+    #[n(17)]
+    pub(crate) commit: u64,
+    /// The audit chain.
+    #[n(18)]
+    pub(crate) audit: AuditMarks,
+    /// The control file was once found to be an earlier one than the keystore's mark knows.
+    #[n(19)]
+    pub(crate) put_back: bool,
+    /// When the right passcode was last typed: milliseconds since 1970.
+    #[n(20)]
+    pub(crate) entered_ms: i64,
+}
+
+/// What is known of time, so that it can't be wound back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub(crate) struct TimeMarks {
+    /// The latest time that was ever trusted: milliseconds since 1970.
+    #[n(0)]
+    pub(crate) trusted_ms: i64,
+    /// The server's time when it was last heard: milliseconds since 1970.
+    #[n(1)]
+    pub(crate) server_ms: i64,
+    /// The start of the device in which the server was last heard.
+    #[cbor(n(2), with = "id")]
+    pub(crate) boot: Uuid,
+    /// Milliseconds from that start to when the server was last heard.
+    #[n(3)]
+    pub(crate) elapsed_ms: u64,
+    /// When a time past the end of the lease was first seen, by the wall clock: milliseconds since 1970; 0 for never.
+    #[n(4)]
+    pub(crate) late_ms: i64,
+    /// What the wall clock showed when the server was last heard: milliseconds since 1970. A clock that is wrong by
+    /// a constant is as good as a right one.
+    #[n(5)]
+    pub(crate) wall_ms: i64,
+    /// The start of the device in which a time past the end of the lease was first seen.
+    #[cbor(n(6), with = "id")]
+    pub(crate) late_boot: Uuid,
+    /// Milliseconds from that start to when it was seen.
+    #[n(7)]
+    pub(crate) late_elapsed_ms: u64,
+    /// The version of the root under which the server was last heard.
+    #[n(8)]
+    pub(crate) root: u32,
+}
+
+/// How far the audit chain has come.
+#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
+pub(crate) struct AuditMarks {
+    /// The end of the chain.
+    #[n(0)]
+    pub(crate) head: Head,
+    /// What the server has countersigned.
+    #[n(1)]
+    pub(crate) stored: Head,
+    /// The envelope of its checkpoint.
+    #[n(2)]
+    pub(crate) checkpoint: Option<ByteVec>,
 }
 
 impl Record {
@@ -206,6 +312,14 @@ impl Record {
             answered: Vec::new(),
             refused: Vec::new(),
             escrow,
+            lease: None,
+            time: TimeMarks::default(),
+            policy: None,
+            turn: Turn::default(),
+            commit: 0,
+            audit: AuditMarks::default(),
+            put_back: false,
+            entered_ms: 0,
         }
     }
 

@@ -51,14 +51,22 @@ impl Share {
         sha256(&[b"fv1/share-check\0", self.id.as_bytes(), self.secret.as_slice()])
     }
 
-    /// Seals the share to the organisation's release key.
+    /// Seals the share to the organisation's release key, and to its recovery key.
     pub(super) fn escrow(&self, profile: &Profile, entropy: &dyn Entropy) -> Result<Escrow, VaultError> {
         let root = profile.root()?;
         let aad = share_aad(profile.device, self.id);
-        let sealed =
-            hpke_seal::seal(*entropy.secret()?, &root.release_key, ESCROW_INFO, &aad, self.secret.as_slice())
-                .map_err(|_| VaultError::Tampered { file: "root" })?;
-        Ok(Escrow { share: self.id, sealed: Some(sealed), receipt: None, check: self.check() })
+        let seal = |key: &[u8; 32]| {
+            hpke_seal::seal(*entropy.secret()?, key, ESCROW_INFO, &aad, self.secret.as_slice())
+                .map_err(|_| VaultError::Tampered { file: "root" })
+        };
+        Ok(Escrow {
+            share: self.id,
+            sealed: Some(seal(&root.release_key)?),
+            receipt: None,
+            check: self.check(),
+            recovery: Some(seal(&root.recovery_key)?),
+            sealed_to: Escrow::keys_of(&root),
+        })
     }
 
     /// Writes the share to a file, durably.
@@ -93,6 +101,12 @@ fn read(folder: &Folder<'_>, name: &str) -> Result<Stored, VaultError> {
     minicbor::decode(&folder.read(SORT, name)?).map_err(|_| VaultError::Tampered { file: SORT.name })
 }
 
+/// Reads a content that may be anything.
+#[cfg(feature = "fuzzing")]
+pub(super) fn try_read(bytes: &[u8]) {
+    let _ = minicbor::decode::<Stored>(bytes);
+}
+
 fn wrapping_key(folder: &Folder<'_>, vault: Uuid, share: Uuid) -> Result<WrappingKey, VaultError> {
     let ask = [b"fv1/release".as_slice(), vault.as_bytes(), share.as_bytes()].concat();
     let platform = folder.keys.hmac(KeyAlias::Wrap, &ask)?;
@@ -105,7 +119,7 @@ pub(super) fn settle(folder: &Folder<'_>) -> Result<(), VaultError> {
     if !folder.has(NEXT)? {
         return Ok(());
     }
-    let named = Slots::load(folder)?.slot.share();
+    let named = Slots::load(folder)?.passcode.share();
     let present = folder.has(PRESENT)? && read(folder, PRESENT)?.share == named;
     if present {
         destroy(folder, &[folder.path(NEXT)])

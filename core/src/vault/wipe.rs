@@ -4,28 +4,57 @@
 //! ```text
 //! marked    nothing opens this vault again, in any process
 //! shredded  release share, slots and the platform's key are destroyed: the rest is noise
-//! purged    every file is removed
+//! purged    every file is removed but the sealed outbox, which nobody here can read
+//! rescued   the sealed outbox is handed over, or given up, and removed
 //! buried    the server has proof of it all: the last keys and the control file give way to a tombstone
 //! ```
 
 use super::lock::Order;
-use super::record::{Record, Stage, Status, Wipe, encode};
-use super::{CONTROL_NAMES, Control, Held, IN_USE, TOMBSTONE, Vault, VaultError, share};
+use super::record::{Cause, Record, Stage, Status, Wipe, encode};
+use super::{CONTROL_NAMES, Control, Held, IN_USE, TOMBSTONE, Vault, VaultError, audit, share};
 use crate::platform::KeyAlias;
-use roundsman_protocol::receipt::Progress;
+use crate::rescue;
+use roundsman_protocol::receipt::{Progress, Rescue, Trigger};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// How often the keystore is asked to delete a key before it is reported as not confirmed.
 const DELETE_TRIES: usize = 3;
 
+/// Why the vault is wiped.
+#[derive(Clone, Copy)]
+pub(crate) enum Why {
+    /// A command, and whether it says to destroy unsent work too.
+    Order { order: Order, discard: bool },
+    /// The device decided by itself; unsent work is handed over.
+    Own(Trigger),
+}
+
 impl Vault {
     /// Wipes, as far as it can be done without the server. Call it with the gate held; `close` must close the
     /// database.
-    pub(crate) fn wipe(&self, order: Order, unsent: Option<u64>, close: &dyn Fn()) -> Result<(), VaultError> {
+    ///
+    /// `unsent` is the number of changes that were not sent, if the database is open to be asked.
+    pub(crate) fn wipe(&self, why: Why, unsent: Option<u64>, close: &dyn Fn()) -> Result<(), VaultError> {
+        let (cause, trigger, discard) = match why {
+            Why::Order { order, discard } => (order.cause, Trigger::Command, discard),
+            Why::Own(trigger) => (Cause::default(), trigger, false),
+        };
         let mark = |record: &mut Record| {
-            record.accept(order.seq, order.cause);
-            record.status = Status::Wiping(Wipe { cause: order.cause, unsent, stage: Stage::Marked });
+            if let Why::Order { order, .. } = why {
+                record.accept(order.seq, order.cause);
+            }
+            record.status = Status::Wiping(Wipe {
+                cause,
+                unsent,
+                stage: Stage::Marked,
+                trigger,
+                discard,
+                rescue: Rescue::default(),
+                shredded_ms: 0,
+                files: 0,
+                handed: None,
+            });
         };
         let marked = self.update(mark);
         close();
@@ -38,43 +67,69 @@ impl Vault {
         self.wipe_on()
     }
 
-    /// Goes on with a wipe from the stage it has reached.
+    /// Goes on with a wipe from the stage it has reached. Call it with the gate held.
     pub(super) fn wipe_on(&self) -> Result<(), VaultError> {
         while let Status::Wiping(wipe) = self.read(|record| record.status.clone())? {
-            let (stage, progress) = match wipe.stage {
-                Stage::Marked => {
-                    let (shredded, platform_confirmed) = self.shred();
-                    shredded?;
-                    let keys = ["release share", "slots", KeyAlias::Wrap.name()].map(str::to_owned).to_vec();
-                    (Stage::Shredded, Progress::Shredded { keys, platform_confirmed, unsent: wipe.unsent })
+            match wipe.stage {
+                Stage::Marked => self.go_on_to_shredded(wipe)?,
+                Stage::Shredded => {
+                    let files = self.purge()?;
+                    self.reach(Wipe { stage: Stage::Purged, files, ..wipe }, None)?;
                 }
-                Stage::Shredded => (Stage::Purged, Progress::Complete { files: self.purge()? }),
-                Stage::Purged => break,
-            };
-            let receipt = self.receipt(wipe.cause, progress)?;
-            self.update(|record| {
-                record.status = Status::Wiping(Wipe { stage, ..wipe });
-                record.owe(receipt);
-            })?;
+                Stage::Purged => {
+                    let Some(rescue) = self.hand_over(&wipe)? else { break };
+                    let files = wipe.files + self.purge()?;
+                    let disk = &self.seams.disk;
+                    disk.remove_dir(&rescue::folder(&self.dir))?;
+                    disk.sync_dir(&self.dir)?;
+                    let complete = Progress::Complete { files, rescue };
+                    self.reach(Wipe { stage: Stage::Rescued, files, rescue, ..wipe }, Some(complete))?;
+                }
+                Stage::Rescued => break,
+            }
         }
         Ok(())
     }
 
+    fn go_on_to_shredded(&self, wipe: Wipe) -> Result<(), VaultError> {
+        let (shredded, platform_confirmed) = self.shred();
+        shredded?;
+        let keys = ["release share", "slots", KeyAlias::Wrap.name()].map(str::to_owned).to_vec();
+        // Of a closed vault the sealed outbox knows it; but not before the keys are gone.
+        let unsent = wipe.unsent.or_else(|| self.sealed_changes().ok());
+        let trigger = wipe.trigger;
+        let shredded = Progress::Shredded { keys, platform_confirmed, unsent, trigger };
+        let shredded_ms = self.now_ms();
+        self.reach(Wipe { stage: Stage::Shredded, unsent, shredded_ms, ..wipe }, Some(shredded))
+    }
+
+    /// Notes how far the wipe has come, with the receipt that proves it.
+    pub(super) fn reach(&self, wipe: Wipe, progress: Option<Progress>) -> Result<(), VaultError> {
+        let receipt = progress.map(|progress| self.receipt(wipe.cause, progress)).transpose()?;
+        self.update(|record| {
+            record.status = Status::Wiping(wipe);
+            if let Some(receipt) = receipt {
+                record.owe(receipt);
+            }
+        })
+    }
+
     /// Destroys every key, in a time that does not depend on how much the vault holds. Says whether the files are
-    /// gone, and whether the keystore confirmed that its key is.
+    /// gone, and whether the keystore confirmed that its keys are.
     fn shred(&self) -> (Result<(), VaultError>, bool) {
         let folder = self.folder();
         let destroyed =
             folder.named(&["release.", "slots."]).and_then(|files| share::destroy(&folder, &files));
-        (destroyed, self.delete_key(KeyAlias::Wrap))
+        let biometric = self.delete_key(KeyAlias::Biometric);
+        (destroyed, self.delete_key(KeyAlias::Wrap) && biometric)
     }
 
-    fn delete_key(&self, alias: KeyAlias) -> bool {
+    pub(super) fn delete_key(&self, alias: KeyAlias) -> bool {
         let keys = &self.seams.keys;
         (0..DELETE_TRIES).any(|_| keys.delete(alias).is_ok() && keys.exists(alias) == Ok(false))
     }
 
-    /// Removes every file but the control file. Says how many there were.
+    /// Removes every file but the control file and the sealed outbox. Says how many there were.
     fn purge(&self) -> Result<u32, VaultError> {
         let folder = self.folder();
         let files = self.remains()?;
@@ -98,16 +153,18 @@ impl Vault {
 
     fn remains(&self) -> Result<Vec<PathBuf>, VaultError> {
         let folder = self.folder();
-        let kept = [CONTROL_NAMES[0], CONTROL_NAMES[1], IN_USE, TOMBSTONE].map(|name| folder.path(name));
+        let kept =
+            [CONTROL_NAMES[0], CONTROL_NAMES[1], IN_USE, TOMBSTONE, audit::LOG].map(|name| folder.path(name));
+        let sealed = rescue::paths(folder.disk, &rescue::folder(folder.dir))?;
         let mut files = folder.disk.list(folder.dir)?;
-        files.retain(|path| !kept.contains(path));
+        files.retain(|path| !kept.contains(path) && !sealed.iter().any(|(_, segment)| segment == path));
         Ok(files)
     }
 
     /// Ends the wipe when the server has confirmed every receipt of it. Call it with the gate held.
     pub(crate) fn bury(&self) -> Result<(), VaultError> {
         let due = self.read(|record| match &record.status {
-            Status::Wiping(wipe) if wipe.stage == Stage::Purged && record.queue.is_empty() => Some((
+            Status::Wiping(wipe) if wipe.stage == Stage::Rescued && record.queue.is_empty() => Some((
                 minicbor::bytes::ByteArray::from(wipe.cause.command),
                 self.seams.clock.now().timestamp_millis(),
             )),
@@ -122,7 +179,7 @@ impl Vault {
     /// A tombstone was found with other files around it.
     pub(super) fn finish_burial(&self) -> Result<(), VaultError> {
         match Control::load(&self.folder()).map(|control| control.record.status) {
-            Ok(Status::Wiping(wipe)) if wipe.stage == Stage::Purged => self.remove_last_traces(),
+            Ok(Status::Wiping(wipe)) if wipe.stage == Stage::Rescued => self.remove_last_traces(),
             // The key that would prove it was the last to go.
             Err(VaultError::KeyGone) => self.remove_last_traces(),
             Ok(_) => Err(VaultError::Tampered { file: TOMBSTONE }),
@@ -134,11 +191,12 @@ impl Vault {
     /// start comes back to it.
     fn remove_last_traces(&self) -> Result<(), VaultError> {
         *self.held() = Held::Buried;
-        let last_keys = [KeyAlias::Wrap, KeyAlias::Identity, KeyAlias::Control];
+        let last_keys = [KeyAlias::Biometric, KeyAlias::Wrap, KeyAlias::Identity, KeyAlias::Control];
         if let Some(left) = last_keys.into_iter().find(|&alias| !self.delete_key(alias)) {
             tracing::warn!(key = left.name(), "the platform did not confirm that a key is deleted");
             return Ok(());
         }
+        self.forget_mark();
         let folder = self.folder();
         // The control file goes last: it leads the next start here.
         let first = folder.named(&[IN_USE, "tombstone."])?;

@@ -1,7 +1,8 @@
 //! The files: encrypted, refused when they are not what they should be, and never changed by a refusal.
 
-use crate::kit::{KEY, Phone, customer, id};
+use crate::kit::{self, KEY, Phone, customer, id};
 use roundsman_core::Error;
+use roundsman_core::platform::{Disk, RealDisk};
 use roundsman_core::store::{Store, StoreError};
 use std::fs;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn closed() -> (TempDir, Vec<u8>) {
 }
 
 fn open(dir: &TempDir, key: &str) -> Result<Store, StoreError> {
-    Store::open(&dir.path().join("vault.db"), key)
+    kit::open(&dir.path().join("vault.db"), key, 0)
 }
 
 fn refused(dir: &TempDir, key: &str) -> StoreError {
@@ -37,7 +38,7 @@ fn nothing_can_be_read_from_any_file() {
     phone.rename(id(7), "Canaryseven");
     phone.store.set_secret("refresh_token", "canarytoken").unwrap();
     let look = |dir: &Path, least: usize| {
-        let files: Vec<_> = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect();
+        let files = RealDisk.list(dir).unwrap();
         assert!(files.len() >= least, "{files:?}");
         for file in files {
             let bytes = fs::read(&file).unwrap().to_ascii_lowercase();
@@ -194,7 +195,7 @@ fn a_log_that_was_left_behind_survives_a_refused_open() {
 fn a_file_that_is_there_is_never_overwritten() {
     let (dir, bytes) = closed();
     let path = dir.path().join("vault.db");
-    assert_eq!(Store::create(&path, KEY).err(), Some(StoreError::Exists));
+    assert_eq!(kit::create(&path, KEY).err(), Some(StoreError::Exists));
     assert_eq!(fs::read(&path).unwrap(), bytes);
     let mut plain = b"SQLite format 3\0".to_vec();
     plain.resize(4_096, 0);
@@ -206,7 +207,7 @@ fn a_file_that_is_there_is_never_overwritten() {
 #[test]
 fn a_database_that_could_not_be_made_leaves_no_file() {
     let dir = TempDir::new().unwrap();
-    assert_eq!(Store::create(&dir.path().join("none/vault.db"), KEY).err(), Some(StoreError::Missing));
+    assert_eq!(kit::create(&dir.path().join("none/vault.db"), KEY).err(), Some(StoreError::Missing));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 

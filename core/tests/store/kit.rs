@@ -3,13 +3,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_core::customers::Customers;
 use roundsman_core::model::merge::Conflict;
-use roundsman_core::model::{Bucket, DeviceSeq, Fields, Rev, RuleError, Seq, UserId, Value};
+use roundsman_core::model::{Bucket, DeviceId, DeviceSeq, Fields, OrgId, Rev, RuleError, Seq, UserId, Value};
 use roundsman_core::outbox::Outbox;
-use roundsman_core::platform::{Clock, OsEntropy};
+use roundsman_core::platform::{Clock, Disk, OsEntropy, RealDisk};
+use roundsman_core::protocol::hpke_seal;
 use roundsman_core::protocol::sync::{MutationResult, Outcome, Page, Row};
-use roundsman_core::store::Store;
+use roundsman_core::rescue::{SealTo, SealedOutbox};
+use roundsman_core::store::{Store, StoreError, StoreKey};
 use roundsman_core::visits::Visits;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
@@ -18,6 +20,33 @@ use uuid::Uuid;
 /// A key with its salt, as the vault gives it.
 pub(crate) const KEY: &str =
     "x'00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0'";
+
+/// What the organisation's rescue key is made from.
+pub(crate) const RESCUE: [u8; 32] = [6; 32];
+
+/// Makes a database with its sealed outbox beside it.
+pub(crate) fn create(path: &Path, key: &str) -> Result<Store, StoreError> {
+    Store::create(path, &StoreKey { cipher: key, digest: &[9; 32] }, sealed(path))
+}
+
+/// Opens a database with its sealed outbox beside it; a commit of number `seen` was seen.
+pub(crate) fn open(path: &Path, key: &str, seen: u64) -> Result<Store, StoreError> {
+    Store::open(path, &StoreKey { cipher: key, digest: &[9; 32] }, sealed(path), seen)
+}
+
+/// The sealed outbox beside a database.
+pub(crate) fn sealed(path: &Path) -> SealedOutbox {
+    sealed_on(path, Arc::new(RealDisk))
+}
+
+pub(crate) fn sealed_on(path: &Path, disk: Arc<dyn Disk>) -> SealedOutbox {
+    let to = SealTo {
+        org: OrgId(Uuid::from_u128(9)),
+        device: DeviceId(Uuid::from_u128(7)),
+        rescue_key: hpke_seal::key_pair(&RESCUE).1,
+    };
+    SealedOutbox::open(path.parent().unwrap(), to, disk, Arc::new(OsEntropy)).unwrap()
+}
 
 pub(crate) const ME: UserId = UserId(Uuid::from_u128(1));
 
@@ -53,11 +82,11 @@ pub(crate) struct Phone {
 impl Phone {
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        let store = Store::create(&dir.path().join("vault.db"), KEY).unwrap();
+        let store = create(&dir.path().join("vault.db"), KEY).unwrap();
         Self::over(dir, store)
     }
 
-    fn over(dir: TempDir, store: Store) -> Self {
+    pub(crate) fn over(dir: TempDir, store: Store) -> Self {
         let (store, clock) = (Arc::new(store), Arc::new(Hands(AtomicI64::new(1_790_000_000_000))));
         let entropy = Arc::new(OsEntropy);
         Self {
@@ -83,7 +112,7 @@ impl Phone {
     /// Closes the app and starts it again.
     pub(crate) fn restarted(self) -> Self {
         self.store.close();
-        let store = Store::open(&self.path(), KEY).unwrap();
+        let store = open(&self.path(), KEY, 0).unwrap();
         Self::over(self.dir, store)
     }
 

@@ -7,5 +7,6 @@ mod model;
 mod observers;
 mod outbox;
 mod pull;
+mod rollback;
 mod search;
 mod visits;

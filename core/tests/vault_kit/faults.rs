@@ -4,6 +4,7 @@ use roundsman_core::platform::{Disk, KeyAlias, KeyError, PlatformKeys, RealDisk,
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 /// What happens at the call that fails.
@@ -99,6 +100,20 @@ impl Disk for FaultyDisk {
         RealDisk.write_sync(path, bytes)
     }
 
+    fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let dead = self.failed();
+        if let Err(error) = self.call() {
+            if !dead {
+                RealDisk.append_sync(path, &bytes[..bytes.len() / 2])?;
+            }
+            return Err(error);
+        }
+        if !path.exists() {
+            self.remember(path);
+        }
+        RealDisk.append_sync(path, bytes)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call()?;
         self.remember(from);
@@ -128,6 +143,11 @@ impl Disk for FaultyDisk {
         RealDisk.overwrite_sync(path)
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call()?;
+        RealDisk.remove_dir(dir)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         self.call()?;
         RealDisk.list(dir)
@@ -143,11 +163,15 @@ impl Disk for FaultyDisk {
 pub(crate) struct FaultyKeys {
     keys: SoftwareKeys,
     plan: Mutex<Plan>,
+    /// Whether it says of itself that it is in secure hardware.
+    pub(crate) hardware: AtomicBool,
+    /// What the person answers when they are asked for a finger.
+    pub(crate) finger: Mutex<Result<(), KeyError>>,
 }
 
 impl FaultyKeys {
     pub(crate) fn new(keys: SoftwareKeys) -> Self {
-        Self { keys, plan: Mutex::default() }
+        Self { keys, plan: Mutex::default(), hardware: AtomicBool::new(true), finger: Mutex::new(Ok(())) }
     }
 
     /// Fails at the call with this number, counted from now.
@@ -183,6 +207,9 @@ impl PlatformKeys for FaultyKeys {
 
     fn hmac(&self, alias: KeyAlias, data: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
         self.call()?;
+        if alias == KeyAlias::Biometric {
+            (*self.finger.lock().unwrap())?;
+        }
         self.keys.hmac(alias, data)
     }
 
@@ -202,6 +229,16 @@ impl PlatformKeys for FaultyKeys {
     }
 
     fn hardware(&self) -> bool {
-        self.keys.hardware()
+        self.hardware.load(Ordering::Relaxed)
+    }
+
+    fn mark(&self) -> Result<Option<Vec<u8>>, KeyError> {
+        self.call()?;
+        self.keys.mark()
+    }
+
+    fn set_mark(&self, mark: &[u8]) -> Result<(), KeyError> {
+        self.call()?;
+        self.keys.set_mark(mark)
     }
 }

@@ -1,37 +1,64 @@
 //! A device on a desk: a vault in a temporary folder, with a disk and a keystore that fail when told to, and the
 //! office it reports to.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod faults;
 mod office;
+mod sweep;
 
+#[allow(unused_imports, reason = "each test file uses its own part")]
 pub(crate) use faults::{Fault, FaultyDisk, FaultyKeys};
 pub(crate) use office::Office;
+pub(crate) use sweep::sweep;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_core::device::{Device, DeviceEvent};
-use roundsman_core::platform::{Clock, OsEntropy, SoftwareKeys};
-use roundsman_core::vault::{DatabaseKey, KdfCost, Passcode, Seams, Vault, VaultError};
+use roundsman_core::platform::{BootTime, Clock, OsEntropy, SoftwareKeys};
+use roundsman_core::rescue::SealedOutbox;
+use roundsman_core::store::{Store, StoreError, StoreKey};
+use roundsman_core::vault::{DatabaseKey, KdfCost, Passcode, Seams, Unlocked, Vault, VaultError};
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 pub(crate) const RIGHT: &str = "red kayak 7";
 pub(crate) const OTHER: &str = "blue heron 3";
+
+/// The name of the store that takes the place of the vault's own, and its key.
+const WORK: &str = "work.db";
+const STORE_KEY: StoreKey<'static> = StoreKey {
+    cipher: "x'777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777'",
+    digest: &[7; 32],
+};
 
 pub(crate) fn passcode(text: &str) -> Passcode {
     Passcode::new(text).unwrap()
 }
 
 /// A clock that stands still until it is moved.
-pub(crate) struct HandClock(Mutex<DateTime<Utc>>);
+pub(crate) struct HandClock(Mutex<DateTime<Utc>>, Mutex<Option<BootTime>>);
 
 impl HandClock {
     pub(crate) fn advance(&self, seconds: i64) {
+        self.set_forward(seconds);
+        if let Some(now) = self.1.lock().unwrap().as_mut() {
+            now.elapsed += Duration::from_secs(seconds.unsigned_abs());
+        }
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn set_forward(&self, seconds: i64) {
         *self.0.lock().unwrap() += TimeDelta::seconds(seconds);
+    }
+
+    /// The phone is started, and can tell this start from others from now on.
+    pub(crate) fn boot(&self, boot: u128) {
+        *self.1.lock().unwrap() = Some(BootTime { boot: Uuid::from_u128(boot), elapsed: Duration::ZERO });
     }
 }
 
@@ -42,6 +69,10 @@ impl Clock for HandClock {
 
     fn zone_min(&self) -> i32 {
         0
+    }
+
+    fn boot(&self) -> Option<BootTime> {
+        *self.1.lock().unwrap()
     }
 }
 
@@ -62,7 +93,7 @@ impl Phone {
         let start = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         let keys = SoftwareKeys::new(root.path().join("keystore"), Arc::new(OsEntropy));
         Self {
-            clock: Arc::new(HandClock(Mutex::new(start))),
+            clock: Arc::new(HandClock(Mutex::new(start), Mutex::default())),
             disk: Arc::new(FaultyDisk::default()),
             keys: Arc::new(FaultyKeys::new(keys)),
             root,
@@ -88,7 +119,7 @@ impl Phone {
             clock: self.clock.clone(),
             entropy: Arc::new(OsEntropy),
             disk: self.disk.clone(),
-            cost: KdfCost::FLOOR,
+            cost: Some(KdfCost::FLOOR),
         }
     }
 
@@ -151,10 +182,20 @@ impl App {
 
     /// Whether this passcode opens the database.
     pub(crate) fn opens_with(&self, text: &str) -> Result<(), VaultError> {
-        let key = self.vault.unlock(&passcode(text))?;
+        let key = self.unlock(text)?.key;
         let database = fs::read(self.vault.database_path())?;
         assert_eq!(database, key.pragma_text().as_bytes(), "the key is the one the database was made with");
         self.vault.opened()
+    }
+
+    /// The key for this passcode, without opening anything with it.
+    pub(crate) fn unlock(&self, text: &str) -> Result<Unlocked, VaultError> {
+        self.vault.unlock(&passcode(text), &|| self.closed.set(self.closed.get() + 1))
+    }
+
+    pub(crate) fn change(&self, old: &str, new: &str) -> Result<(), VaultError> {
+        let close = || self.closed.set(self.closed.get() + 1);
+        self.vault.change_passcode(&passcode(old), &passcode(new), &close, || Ok(()))
     }
 
     /// One report and its answer.
@@ -174,12 +215,40 @@ impl App {
     pub(crate) fn talk(&self, office: &mut Office) -> Result<Vec<DeviceEvent>, VaultError> {
         let mut events = self.exchange(office)?;
         for _ in 0..6 {
+            self.hand_over(office)?;
             if !self.device.has_news()? {
                 break;
             }
             events.extend(self.exchange(office)?);
         }
         Ok(events)
+    }
+
+    /// Hands over the segments that wait for it, if the office takes them.
+    fn hand_over(&self, office: &mut Office) -> Result<(), VaultError> {
+        for segment in self.device.waiting_segments()? {
+            let bytes = self.device.signed_segment(segment)?;
+            if let Some(bytes) = bytes.filter(|_| office.takes_segments) {
+                office.take_segment(&bytes);
+                self.device.segment_stored(segment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a store with its sealed outbox in the vault's folder.
+    pub(crate) fn make_store(&self, office: &Office) -> Store {
+        let sealed = self.vault.sealed_outbox(&office.profile()).unwrap();
+        Store::create(&self.vault.dir().join(WORK), &STORE_KEY, sealed).unwrap()
+    }
+
+    /// Opens that store.
+    pub(crate) fn open_store(&self, office: &Office) -> Result<Store, StoreError> {
+        self.open_store_with(self.vault.sealed_outbox(&office.profile()).unwrap())
+    }
+
+    pub(crate) fn open_store_with(&self, sealed: SealedOutbox) -> Result<Store, StoreError> {
+        Store::open(&self.vault.dir().join(WORK), &STORE_KEY, sealed, self.vault.seen_commit().unwrap())
     }
 }
 

@@ -2,19 +2,27 @@
 
 use ed25519_dalek::SigningKey;
 use roundsman_core::model::{DeviceId, OrgId, UserId};
-use roundsman_core::protocol::api::{Checkin, CheckinAnswer};
+use roundsman_core::protocol::api::{Checkin, CheckinAnswer, Turn};
+use roundsman_core::protocol::audit::{Checkpoint, Head};
 use roundsman_core::protocol::command::{Command, Kind};
 use roundsman_core::protocol::envelope::{Domain, Envelope};
 use roundsman_core::protocol::escrow::{ESCROW_INFO, EscrowReceipt, UNLOCK_INFO, UnlockChallenge, share_aad};
-use roundsman_core::protocol::hpke_seal;
+use roundsman_core::protocol::hpke_seal::{self, Sealed};
 use roundsman_core::protocol::keys::DeviceKey;
+use roundsman_core::protocol::lease::Lease;
+use roundsman_core::protocol::policy::Policy;
 use roundsman_core::protocol::receipt::{Progress, Receipt, SignedReceipt};
+use roundsman_core::protocol::rescue::{Segment, SignedSegment};
 use roundsman_core::protocol::root::{PublicKey, RoleKeys, Root};
+use roundsman_core::protocol::sync::Mutation;
 use roundsman_core::protocol::ticket::SpkiPin;
+use roundsman_core::protocol::wipe_order::WipeOrder;
 use roundsman_core::vault::Profile;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub(crate) const DEVICE: DeviceId = DeviceId(Uuid::from_u128(7));
+const RESCUE_SEED: [u8; 32] = [6; 32];
 const ORG: OrgId = OrgId(Uuid::from_u128(9));
 
 /// The office.
@@ -38,14 +46,33 @@ pub(crate) struct Office {
     pub(crate) grants_unlock: bool,
     /// Confirms shares; without it a lock stays soft.
     pub(crate) confirms_escrow: bool,
+    /// Takes segments of a sealed outbox.
+    pub(crate) takes_segments: bool,
+    /// The segments that were handed over.
+    segments: BTreeMap<Uuid, Vec<u8>>,
+    /// Gives a lease with each answer.
+    pub(crate) leases: bool,
+    /// Names the head of the commands in its leases, but keeps the commands back.
+    pub(crate) withholds: bool,
+    /// What it has for devices with an older one.
+    pub(crate) policy: Option<Policy>,
+    /// The roots after the first, in order.
+    pub(crate) roots: Vec<Vec<u8>>,
+    /// The turns that were reported.
+    pub(crate) turns: Vec<Turn>,
+    /// The numbers of commands that devices say are withheld.
+    pub(crate) missed: Vec<u64>,
 }
 
 impl Office {
+    pub(crate) const RELEASE_SEED: [u8; 32] = [3; 32];
+    pub(crate) const RECOVERY_SEED: [u8; 32] = [4; 32];
+
     pub(crate) fn new() -> Self {
         Self {
             server: SigningKey::from_bytes(&[1; 32]),
             approver: SigningKey::from_bytes(&[2; 32]),
-            release_seed: [3; 32],
+            release_seed: Self::RELEASE_SEED,
             device_key: None,
             commands: Vec::new(),
             accepted: (0, [0; 32]),
@@ -54,15 +81,24 @@ impl Office {
             now_ms: 1_790_000_000_000,
             grants_unlock: false,
             confirms_escrow: true,
+            takes_segments: true,
+            segments: BTreeMap::new(),
+            leases: false,
+            withholds: false,
+            policy: None,
+            roots: Vec::new(),
+            turns: Vec::new(),
+            missed: Vec::new(),
         }
     }
 
-    pub(crate) fn profile(&self) -> Profile {
+    /// The first root.
+    pub(crate) fn root(&self) -> Root {
         let role = |key: &SigningKey| RoleKeys {
             threshold: 1,
             keys: vec![PublicKey(key.verifying_key().to_bytes())],
         };
-        let root = Root {
+        Root {
             v: 1,
             org: *ORG.0.as_bytes(),
             version: 1,
@@ -71,7 +107,47 @@ impl Office {
             command: role(&self.server),
             approver: role(&self.approver),
             release_key: hpke_seal::key_pair(&self.release_seed).1,
-        };
+            recovery_key: hpke_seal::key_pair(&Self::RECOVERY_SEED).1,
+            rescue_key: hpke_seal::key_pair(&RESCUE_SEED).1,
+            pins: vec![],
+            url: None,
+        }
+    }
+
+    /// A root in its envelope, signed as the first one asks.
+    pub(crate) fn sign_root(&self, root: &Root) -> Vec<u8> {
+        Envelope::sign(Domain::Root, root.to_bytes(), &[&self.approver]).to_bytes()
+    }
+
+    /// A lease that is given now.
+    pub(crate) fn lease(&self) -> Lease {
+        let head = self.commands.last().map_or(self.accepted.0, |(command, _)| command.seq);
+        Lease {
+            v: 1,
+            org: *ORG.0.as_bytes(),
+            device: *DEVICE.0.as_bytes(),
+            issued_ms: self.now_ms,
+            warn_after_s: 3 * Lease::DAY_S,
+            lock_after_s: 7 * Lease::DAY_S,
+            wipe_after_s: Some(30 * Lease::DAY_S),
+            head_seq: head,
+        }
+    }
+
+    pub(crate) fn sign_lease(&self, lease: &Lease) -> Vec<u8> {
+        Envelope::sign(Domain::Lease, lease.to_bytes(), &[&self.server]).to_bytes()
+    }
+
+    pub(crate) fn sign_policy(&self, policy: &Policy) -> Vec<u8> {
+        Envelope::sign(Domain::Policy, policy.to_bytes(), &[&self.server]).to_bytes()
+    }
+
+    /// A policy of this organisation.
+    pub(crate) fn rules(version: u32) -> Policy {
+        Policy { org: *ORG.0.as_bytes(), version, ..Policy::default() }
+    }
+
+    pub(crate) fn profile(&self) -> Profile {
         Profile {
             device: DEVICE,
             org: ORG,
@@ -80,7 +156,7 @@ impl Office {
             org_name: "Garden State Snacks".into(),
             url: "https://roundsman.example".into(),
             pins: vec![SpkiPin([5; 32])],
-            root: Envelope::sign(Domain::Root, root.to_bytes(), &[&self.approver]).to_bytes(),
+            root: self.sign_root(&self.root()),
         }
     }
 
@@ -116,13 +192,44 @@ impl Office {
     }
 
     pub(crate) fn sign(&self, command: &Command) -> Vec<u8> {
-        let key = if command.kind == Kind::Wipe { &self.approver } else { &self.server };
-        Envelope::sign(Domain::Command, command.to_bytes(), &[key]).to_bytes()
+        Envelope::sign(Domain::Command, command.to_bytes(), &[&self.server]).to_bytes()
     }
 
-    /// What a thief of the server's key can sign.
-    pub(crate) fn signed_by_server(&self, command: &Command) -> Vec<u8> {
-        Envelope::sign(Domain::Command, command.to_bytes(), &[&self.server]).to_bytes()
+    /// A wipe that the approver has signed.
+    pub(crate) fn wipe(&self) -> Kind {
+        self.wipe_by(&self.approver, false)
+    }
+
+    /// A wipe that does not spare unsent work.
+    pub(crate) fn wipe_all(&self) -> Kind {
+        self.wipe_by(&self.approver, true)
+    }
+
+    /// What a thief of the server's key can make of a wipe.
+    pub(crate) fn wipe_by_server(&self) -> Kind {
+        self.wipe_by(&self.server, false)
+    }
+
+    fn wipe_by(&self, signer: &SigningKey, discard_unsent: bool) -> Kind {
+        let order = WipeOrder {
+            v: 1,
+            org: *ORG.0.as_bytes(),
+            device: *DEVICE.0.as_bytes(),
+            thumbprint: self.device_key.as_ref().expect("the device is enrolled").thumbprint().0,
+            id: [21; 16],
+            reason: "lost".into(),
+            discard_unsent,
+            issued_ms: self.now_ms,
+            not_after_ms: i64::MAX,
+        };
+        let order = Envelope::sign(Domain::WipeOrder, order.to_bytes(), &[signer]).to_bytes();
+        Kind::Wipe { order }
+    }
+
+    /// What a sealed share holds, for whoever has the key that is made from this seed.
+    pub(crate) fn open_share(sealed: &Sealed, share: Uuid, seed: [u8; 32]) -> Option<Vec<u8>> {
+        let private = hpke_seal::key_pair(&seed).0;
+        Some(hpke_seal::open(sealed, &private, ESCROW_INFO, &share_aad(DEVICE, share)).ok()?.to_vec())
     }
 
     /// Loses the last share and has another in its place.
@@ -158,12 +265,49 @@ impl Office {
                 self.order(unlock);
             }
         }
+        self.turns.extend(checkin.turn);
+        self.missed.extend(checkin.withheld);
+        let lease = self.leases.then(|| self.sign_lease(&self.lease()));
+        let policy = self.policy.as_ref().filter(|policy| policy.version > checkin.policy_version);
+        let nonce = Uuid::from_u128(77 + self.turns.len() as u128);
+        let known = checkin.root_version as usize - 1;
         CheckinAnswer {
-            server_time: chrono::DateTime::UNIX_EPOCH,
-            commands: self.commands.iter().map(|(_, envelope)| envelope.clone()).collect(),
+            commands: if self.withholds { vec![] } else { self.given() },
+            roots: self.roots.get(known..).unwrap_or_default().to_vec(),
+            lease,
+            policy: policy.map(|policy| self.sign_policy(policy)),
+            nonce: self.leases.then(|| nonce.as_bytes().to_vec()),
             receipts_stored: checkin.receipts.len() as u64,
             escrow_receipt,
+            ..CheckinAnswer::at(chrono::DateTime::UNIX_EPOCH)
         }
+    }
+
+    /// Stores a segment of a sealed outbox.
+    pub(crate) fn take_segment(&mut self, bytes: &[u8]) {
+        let segment =
+            SignedSegment::open(bytes, self.device_key()).expect("the device has signed its segment");
+        let id = Segment::read(&segment).expect("it is a segment").head.segment;
+        self.segments.insert(id, segment);
+    }
+
+    /// The device's key.
+    pub(crate) fn device_key(&self) -> &DeviceKey {
+        self.device_key.as_ref().expect("the device is enrolled")
+    }
+
+    /// How many segments came.
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The changes in the segments that came, as the rescue key opens them, but for those that did not happen.
+    pub(crate) fn rescued(&self) -> BTreeSet<Uuid> {
+        self.segments.values().flat_map(|segment| Self::opened(segment)).collect()
+    }
+
+    fn given(&self) -> Vec<Vec<u8>> {
+        self.commands.iter().map(|(_, envelope)| envelope.clone()).collect()
     }
 
     /// The answer to a challenge; `None` without a share.
@@ -178,6 +322,12 @@ impl Office {
         let receipt =
             EscrowReceipt { device: *DEVICE.0.as_bytes(), share: *share.as_bytes(), stored_ms: self.now_ms };
         Envelope::sign(Domain::Escrow, receipt.to_bytes(), &[&self.server]).to_bytes()
+    }
+
+    /// The server's word that it has stored the audit chain up to here.
+    pub(crate) fn checkpoint(&self, head: Head) -> Vec<u8> {
+        let checkpoint = Checkpoint { device: *DEVICE.0.as_bytes(), head, stored_ms: self.now_ms };
+        Envelope::sign(Domain::Audit, checkpoint.to_bytes(), &[&self.server]).to_bytes()
     }
 
     /// How many shares came.
@@ -196,5 +346,21 @@ impl Office {
             _ => None,
         });
         reasons.collect()
+    }
+
+    /// The changes in a segment, as the rescue key opens them, but for those that did not happen.
+    pub(crate) fn opened(segment: &[u8]) -> Vec<Uuid> {
+        let segment = Segment::read(segment).expect("it is a segment");
+        let changes =
+            segment.open(&hpke_seal::key_pair(&RESCUE_SEED).0).expect("it is sealed to the rescue key");
+        let stood = changes.into_iter().filter(|change| !change.void);
+        stood
+            .map(|change| {
+                let plaintext = change.plaintext.expect("it is whole");
+                let mutation: Mutation = serde_json::from_slice(&plaintext).expect("it is a change");
+                assert_eq!(mutation.id, change.change);
+                mutation.id
+            })
+            .collect()
     }
 }

@@ -1,7 +1,9 @@
 //! Why an administrator's act was refused.
 
+use crate::keys::KeysError;
 use crate::random::NoEntropy;
 use crate::storage::StorageError;
+use roundsman_protocol::root::RootError;
 
 /// Why an act was refused. Nothing has changed when it is.
 #[derive(Debug, thiserror::Error)]
@@ -13,15 +15,33 @@ pub enum AdminError {
     /// Only administrators may do this.
     #[error("only an administrator may do this")]
     NotAllowed,
-    /// The approval password is wrong.
-    #[error("the approval password is wrong")]
-    WrongApprovalPassword,
-    /// Too many wrong passwords; wait.
-    #[error("too many wrong attempts; try again in {seconds} seconds")]
-    Throttled {
-        /// How long to wait.
-        seconds: u64,
-    },
+    /// A wipe of this device waits for approvals already.
+    #[error("a wipe of this device waits for approval already; approve or withdraw it")]
+    WipeProposed,
+    /// The proposal was ordered, withdrawn, or not approved in time.
+    #[error("the proposed wipe was ordered or withdrawn, or has expired; propose it again if it is needed")]
+    ProposalClosed,
+    /// The key is not among the approvers of the present root.
+    #[error("this key is no approver's; a new root must name it first")]
+    NotAnApprover,
+    /// The approver has signed this proposal before.
+    #[error("this approver has approved the wipe before; another one must")]
+    AlreadyApproved,
+    /// The signature is not by this key on these bytes.
+    #[error("the signature is not this approver's on this wipe")]
+    SignatureWrong,
+    /// The root can't be the next one.
+    #[error("the root can't be used: {0}")]
+    Root(#[from] RootError),
+    /// The root names no key that the server holds.
+    #[error("the root names no command key or release key of this server; draft it here again")]
+    RootWithoutServer,
+    /// The policy can't be kept.
+    #[error("the vault must close after 15 seconds to 15 minutes, and patches have a date YYYY-MM-DD")]
+    PolicyInvalid,
+    /// The terms of the lease are out of order.
+    #[error("a warning comes before a lock, a lock before a wipe, and a wipe after 14 days at the earliest")]
+    LeaseInvalid,
     /// The device is wiped or being wiped.
     #[error("the device is wiped or being wiped")]
     AlreadyWiped,
@@ -55,6 +75,12 @@ pub enum AdminError {
     /// A round needs at least one customer, each once, all in the rep's territories.
     #[error("a round takes customers of the rep's territories, each once")]
     RoundInvalid,
+    /// This rescue key opens none of the segments that wait.
+    #[error("this rescue key opens none of the unsent work that waits; use the one that belongs to it")]
+    WrongRescueKey,
+    /// The rescued change was taken, dismissed, or has arrived from its device.
+    #[error("the change is settled already")]
+    AlreadySettled,
     /// The server's keys can't be used; its data folder is damaged.
     #[error("the server's keys can't be used")]
     Keys,
@@ -64,6 +90,16 @@ pub enum AdminError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl From<KeysError> for AdminError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Storage(error) => Self::Storage(error),
+            KeysError::Entropy(error) => Self::Entropy(error),
+            KeysError::File(_) | KeysError::Damaged => Self::Keys,
+        }
+    }
 }
 
 /// Why nobody was signed in.

@@ -1,22 +1,18 @@
-//! Devices: seeing, locking, unlocking and wiping them.
+//! Devices: seeing, locking and unlocking them.
 
-use super::sign_in::count_attempt;
 use super::{
-    Admin, AdminError, CommandView, DeviceDetail, DeviceStatus, DeviceView, ReceiptView, actor_name, allow,
-    record, time,
+    Admin, AdminError, CommandView, DeviceDetail, DeviceStatus, DeviceView, PostureView, ReceiptView,
+    actor_name, allow, record, time, wipes,
 };
-use crate::Secret;
 use crate::devices::commands::{self, Order};
-use crate::devices::grant_key;
 use crate::devices::status::{Event, step};
-use crate::keys::{KeysError, OrgKeys};
-use crate::password::PasswordError;
-use crate::storage::{CommandState, ReadTx, StoredDevice, StoredReceipt, WriteTx};
+use crate::devices::{grant_key, watch};
+use crate::storage::{CommandState, ReadTx, StoredDevice, StoredReceipt};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::SigningKey;
 use roundsman_model::{DeviceId, UserId};
 use roundsman_protocol::command::Kind;
+use roundsman_protocol::policy::Policy;
 use roundsman_protocol::receipt::{Progress, SignedReceipt};
 
 impl Admin {
@@ -26,7 +22,8 @@ impl Admin {
     /// [`AdminError::Storage`].
     pub fn devices(&self) -> Result<Vec<DeviceView>, AdminError> {
         let tx = self.app.storage.read()?;
-        tx.devices()?.into_iter().map(|device| view(tx.as_ref(), device)).collect()
+        let policy = tx.policy()?.unwrap_or_default();
+        tx.devices()?.into_iter().map(|device| view(tx.as_ref(), &policy, device)).collect()
     }
 
     /// One device with its history.
@@ -36,7 +33,7 @@ impl Admin {
     pub fn device(&self, device: DeviceId) -> Result<Option<DeviceDetail>, AdminError> {
         let tx = self.app.storage.read()?;
         match tx.device(device)? {
-            Some(device) => Ok(Some(detail(tx.as_ref(), device)?)),
+            Some(device) => Ok(Some(self.detail(tx.as_ref(), device)?)),
             None => Ok(None),
         }
     }
@@ -52,7 +49,9 @@ impl Admin {
         if !matches!(device.status, DeviceStatus::Active | DeviceStatus::UnlockGranted) {
             return Err(AdminError::AlreadyLocked);
         }
-        self.order(tx.as_mut(), actor, &device, Kind::Lock, reason, &self.app.keys.command)?;
+        let keys = self.app.keys(tx.as_ref())?;
+        let order = Order { kind: Kind::Lock, reason, by: actor };
+        commands::issue(tx.as_mut(), &keys, &device, order, self.app.now())?;
         device.status = step(device.status, Event::LockIssued);
         tx.put_device(&device)?;
         record(tx.as_mut(), actor, "lock", device.id, self.app.now())?;
@@ -75,66 +74,11 @@ impl Admin {
         }
         commands::supersede(tx.as_mut(), &device)?;
         tx.set_setting(&grant_key(&device), actor.0.as_bytes())?;
+        watch::trust_again(tx.as_mut(), &device)?;
         device.status = step(device.status, Event::UnlockGranted);
         tx.put_device(&device)?;
         record(tx.as_mut(), actor, "unlock", device.id, self.app.now())?;
         Ok(tx.commit()?)
-    }
-
-    /// Wipes a device: its keys are destroyed, then its files. Can't be undone, and what the device has not sent is
-    /// lost. The approval password is the one of the first administrator; it opens the key that signs wipes.
-    ///
-    /// # Errors
-    /// The device is unknown, wiped or being wiped, there is no reason, or the approval password is wrong; five
-    /// wrong ones in 15 minutes make the actor wait.
-    pub fn wipe(
-        &self,
-        actor: UserId,
-        device: DeviceId,
-        reason: &str,
-        approver_password: &Secret,
-    ) -> Result<(), AdminError> {
-        let reason = reason_of(reason)?;
-        begin(self.app.storage.read()?.as_ref(), actor, device)?;
-        let signer = self.approver(actor, approver_password)?;
-        let mut tx = self.app.storage.write()?;
-        let mut device = begin(tx.as_ref(), actor, device)?;
-        self.order(tx.as_mut(), actor, &device, Kind::Wipe, reason, &signer)?;
-        device.status = step(device.status, Event::WipeIssued);
-        tx.put_device(&device)?;
-        record(tx.as_mut(), actor, "wipe", device.id, self.app.now())?;
-        Ok(tx.commit()?)
-    }
-
-    fn approver(&self, actor: UserId, password: &Secret) -> Result<SigningKey, AdminError> {
-        let account = format!("approval:{actor}");
-        count_attempt(&self.app, &account, self.app.now())?;
-        let tx = self.app.storage.read()?;
-        let opened = self.app.gate.pass(|| OrgKeys::approver(tx.as_ref(), password));
-        drop(tx);
-        let key = opened.map_err(|error| match error {
-            KeysError::Password(PasswordError::Wrong) => AdminError::WrongApprovalPassword,
-            KeysError::Password(error) => error.into(),
-            KeysError::Storage(error) => error.into(),
-            KeysError::Damaged => AdminError::Keys,
-        })?;
-        let mut tx = self.app.storage.write()?;
-        tx.clear_failures(&account)?;
-        tx.commit()?;
-        Ok(key)
-    }
-
-    fn order(
-        &self,
-        tx: &mut dyn WriteTx,
-        actor: UserId,
-        device: &StoredDevice,
-        kind: Kind,
-        reason: &str,
-        signer: &SigningKey,
-    ) -> Result<(), AdminError> {
-        let order = Order { kind, reason, by: actor, signer };
-        Ok(commands::issue(tx, &self.app.keys, device, order, self.app.now())?)
     }
 }
 
@@ -150,7 +94,8 @@ fn begin(tx: &(impl ReadTx + ?Sized), actor: UserId, device: DeviceId) -> Result
     }
 }
 
-fn reason_of(reason: &str) -> Result<&str, AdminError> {
+/// A reason, if it is one.
+pub(super) fn reason_of(reason: &str) -> Result<&str, AdminError> {
     let reason = reason.trim();
     if reason.is_empty() || reason.chars().count() > 200 {
         Err(AdminError::ReasonMissing)
@@ -159,7 +104,11 @@ fn reason_of(reason: &str) -> Result<&str, AdminError> {
     }
 }
 
-fn view(tx: &dyn ReadTx, device: StoredDevice) -> Result<DeviceView, AdminError> {
+fn view(tx: &dyn ReadTx, policy: &Policy, device: StoredDevice) -> Result<DeviceView, AdminError> {
+    let posture = tx.watch(device.id)?.posture.map(|told| {
+        let (verdict, concerns) = told.judge(policy);
+        PostureView { verdict, concerns: concerns.iter().map(|(concern, _)| concern.words()).collect(), told }
+    });
     Ok(DeviceView {
         id: device.id,
         name: device.name,
@@ -172,34 +121,42 @@ fn view(tx: &dyn ReadTx, device: StoredDevice) -> Result<DeviceView, AdminError>
         core: device.core,
         hardware_keys: device.hardware_keys,
         enrolled_at: time(device.enrolled_ms),
+        posture,
     })
 }
 
-fn detail(tx: &dyn ReadTx, device: StoredDevice) -> Result<DeviceDetail, AdminError> {
-    let forms = tx.command_forms(device.id)?;
-    let receipts = tx.receipts(device.id)?;
-    let about = |command| {
-        let receipts = receipts.iter().filter(move |receipt| receipt.command == command);
-        receipts.map(|receipt| receipt_view(&device, receipt)).collect::<Vec<_>>()
-    };
-    let mut commands = Vec::new();
-    for command in tx.commands(device.id)? {
-        let forms = || forms.iter().filter(|form| form.command == command.id);
-        let delivered =
-            forms().filter(|form| form.delivered_ms.is_some()).min_by_key(|form| form.delivered_ms);
-        commands.push(CommandView {
-            seq: delivered.or_else(|| forms().next()).map_or(0, |form| form.seq),
-            issued_by: actor_name(tx, command.issued_by)?,
-            issued_at: time(command.issued_ms),
-            delivered_at: delivered.and_then(|form| form.delivered_ms).map(time),
-            superseded: command.state == CommandState::Superseded,
-            receipts: about(Some(command.id)),
-            kind: command.kind,
-            reason: command.reason,
-        });
+impl Admin {
+    fn detail(&self, tx: &dyn ReadTx, device: StoredDevice) -> Result<DeviceDetail, AdminError> {
+        let keys = self.app.keys(tx)?;
+        let mut wipes = wipes::of_device(tx, &keys, device.id, self.app.now())?;
+        let proposed = wipes.pop_if(|wipe| wipe.standing.is_open());
+        let forms = tx.command_forms(device.id)?;
+        let receipts = tx.receipts(device.id)?;
+        let about = |command| {
+            let receipts = receipts.iter().filter(move |receipt| receipt.command == command);
+            receipts.map(|receipt| receipt_view(&device, receipt)).collect::<Vec<_>>()
+        };
+        let mut commands = Vec::new();
+        for command in tx.commands(device.id)? {
+            let forms = || forms.iter().filter(|form| form.command == command.id);
+            let delivered =
+                forms().filter(|form| form.delivered_ms.is_some()).min_by_key(|form| form.delivered_ms);
+            commands.push(CommandView {
+                seq: delivered.or_else(|| forms().next()).map_or(0, |form| form.seq),
+                issued_by: actor_name(tx, command.issued_by)?,
+                issued_at: time(command.issued_ms),
+                delivered_at: delivered.and_then(|form| form.delivered_ms).map(time),
+                superseded: command.state == CommandState::Superseded,
+                order: wipes.iter().find(|wipe| wipe.command == Some(command.id)).cloned(),
+                receipts: about(Some(command.id)),
+                kind: command.kind,
+                reason: command.reason,
+            });
+        }
+        let local_receipts = about(None);
+        let view = view(tx, &tx.policy()?.unwrap_or_default(), device.clone())?;
+        Ok(DeviceDetail { view, commands, local_receipts, proposed })
     }
-    let local_receipts = about(None);
-    Ok(DeviceDetail { view: view(tx, device.clone())?, commands, local_receipts })
 }
 
 fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
@@ -207,7 +164,8 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
     let mut add = |label: &str, value: String| details.push((label.to_owned(), value));
     if let Ok(receipt) = SignedReceipt::open(&stored.raw, &device.key) {
         match &receipt.progress {
-            Progress::Shredded { keys, platform_confirmed, unsent } => {
+            Progress::Shredded { keys, platform_confirmed, unsent, trigger } => {
+                add("Because of", trigger.words().to_owned());
                 let confirmed = if *platform_confirmed { "yes" } else { "no" };
                 add("Keys destroyed", keys.join(", "));
                 add("Confirmed by the platform's keystore", confirmed.to_owned());
@@ -215,7 +173,11 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
                     unsent.map_or_else(|| "unknown: the app was locked".to_owned(), |n| n.to_string());
                 add("Changes never sent", unsent);
             }
-            Progress::Complete { files } => add("Files removed", files.to_string()),
+            Progress::Complete { files, rescue } => {
+                add("Files removed", files.to_string());
+                add("Segments of unsent work handed over", rescue.segments.to_string());
+                add("Segments of unsent work destroyed", rescue.discarded.to_string());
+            }
             Progress::Refused { reason } => add("Reason", reason.clone()),
             Progress::SoftLocked | Progress::Locked | Progress::Unlocked => {}
         }

@@ -3,23 +3,43 @@
 //! Each act names its actor, who must be an administrator (or [`Admin::OPERATOR`]), and is recorded in an
 //! append-only log. An act that fails has changed nothing.
 
+mod alerts;
+mod approval_views;
+mod audit;
 mod error;
 mod fleet;
 mod import;
 mod people;
+mod policy;
 mod records;
+mod rescue;
+mod roots;
 mod sign_in;
 #[cfg(test)]
 mod tests;
 mod views;
+mod wipes;
+#[cfg(test)]
+mod wipes_tests;
 
+pub use crate::devices::lease::LeaseTerms;
+pub use alerts::{AlertKind, AlertView};
+pub use approval_views::{
+    ApprovalView, ApproverView, RootChange, RootProposal, RootView, WipeProposal, WipeStanding,
+};
+pub use audit::{AuditEntryView, AuditStatusView};
 pub use error::{AdminError, SignInError};
 pub use import::{ImportError, ImportReport, Mapping, RowError, TerritoryFrom};
 pub use people::{NewUser, SecondFactor};
+pub use rescue::{DeviceRescue, RescueReport, RescuedView, Taken, TakenAll, WaitingView};
 pub use views::{
     ActView, CommandView, ConflictView, CustomerView, DeviceDetail, DeviceStatus, DeviceView, IssuedTicket,
-    ReceiptView, Session, SignedIn, UserView, VisitView,
+    PostureView, ReceiptView, Session, SignedIn, UserView, VisitView,
 };
+
+pub use crate::audit::{ChainVerdict, Verdict};
+pub use crate::rescue::RescueCounts;
+pub use crate::storage::{RescueFilter, RescueState, StoredFault};
 
 pub(crate) use people::add_first_admin;
 
@@ -46,7 +66,7 @@ impl Admin {
 
     /// The organisation's name.
     pub fn org_name(&self) -> &str {
-        &self.app.keys.org_name
+        &self.app.org_name
     }
 
     /// The server's public address, `https://host:port`.

@@ -170,7 +170,7 @@ fn customer_view(record: StoredRecord) -> Result<CustomerView, StorageError> {
     })
 }
 
-fn customer_name(tx: &dyn ReadTx, id: Option<Uuid>) -> Result<String, AdminError> {
+pub(super) fn customer_name(tx: &dyn ReadTx, id: Option<Uuid>) -> Result<String, AdminError> {
     let Some(id) = id else { return Ok(String::new()) };
     let customer = tx.record(Customer::DEF.name, id)?;
     Ok(customer.and_then(|customer| text(&customer.fields, "name")).unwrap_or_default())

@@ -94,7 +94,7 @@ impl Admin {
 }
 
 /// Counts an attempt before it is judged, so that many at once count as many.
-pub(super) fn count_attempt(app: &App, account: &str, now: DateTime<Utc>) -> Result<(), Throttled> {
+fn count_attempt(app: &App, account: &str, now: DateTime<Utc>) -> Result<(), Throttled> {
     let since = (now - WINDOW).timestamp_millis();
     let mut tx = app.storage.write()?;
     let (failures, first) = tx.failures_since(account, since)?;
@@ -107,7 +107,7 @@ pub(super) fn count_attempt(app: &App, account: &str, now: DateTime<Utc>) -> Res
 }
 
 /// Why an attempt is not judged.
-pub(super) enum Throttled {
+enum Throttled {
     Wait { seconds: u64 },
     Storage(StorageError),
 }
@@ -123,15 +123,6 @@ impl From<Throttled> for SignInError {
         match throttled {
             Throttled::Wait { seconds } => Self::Throttled { seconds },
             Throttled::Storage(error) => Self::Failed(error.into()),
-        }
-    }
-}
-
-impl From<Throttled> for AdminError {
-    fn from(throttled: Throttled) -> Self {
-        match throttled {
-            Throttled::Wait { seconds } => Self::Throttled { seconds },
-            Throttled::Storage(error) => error.into(),
         }
     }
 }

@@ -68,7 +68,7 @@ fn only_administrators_act_and_each_act_is_recorded() -> TestResult {
     let phone = org.phone(rep)?;
     let no = |result: Result<(), AdminError>| matches!(result, Err(AdminError::NotAllowed));
     assert!(no(org.admin.lock(rep, phone.id, "x")));
-    assert!(no(org.admin.wipe(rep, phone.id, "x", &PASSWORD.into())));
+    assert!(no(org.admin.propose_wipe(rep, phone.id, "x", false).map(|_| ())));
     assert!(no(org.admin.set_territories(rep, rep, vec!["B".into()])));
     assert!(no(org.admin.issue_ticket(UserId(Uuid::now_v7()), rep).map(|_| ())));
     org.admin.lock(org.boss, phone.id, "left in a taxi")?;

@@ -1,8 +1,10 @@
 //! What an administrator sees.
 
+use super::WipeProposal;
 use chrono::{DateTime, NaiveDate, Utc};
 use roundsman_model::visit::{Outcome, State, Verdict};
 use roundsman_model::{DeviceId, Merge, Role, UserId, Value};
+use roundsman_protocol::posture::Posture;
 use uuid::Uuid;
 
 /// A person with an account.
@@ -93,6 +95,19 @@ pub struct DeviceView {
     pub hardware_keys: bool,
     /// When it was enrolled.
     pub enrolled_at: DateTime<Utc>,
+    /// What the policy says of the phone's state, if it was ever told.
+    pub posture: Option<PostureView>,
+}
+
+/// A phone's state, as the host app told it, judged by the present policy.
+#[derive(Clone, Debug)]
+pub struct PostureView {
+    /// What follows.
+    pub verdict: roundsman_protocol::posture::Verdict,
+    /// What is not as it should be, in words.
+    pub concerns: Vec<&'static str>,
+    /// What was told.
+    pub told: Posture,
 }
 
 /// A device with its history.
@@ -104,6 +119,8 @@ pub struct DeviceDetail {
     pub commands: Vec<CommandView>,
     /// Receipts for what it did by itself.
     pub local_receipts: Vec<ReceiptView>,
+    /// The wipe that waits for approvals or is held, if there is one.
+    pub proposed: Option<WipeProposal>,
 }
 
 /// A command and what became of it.
@@ -123,6 +140,8 @@ pub struct CommandView {
     pub delivered_at: Option<DateTime<Utc>>,
     /// Whether a later command took its place before the device accepted it.
     pub superseded: bool,
+    /// For a wipe: who proposed and who approved it.
+    pub order: Option<WipeProposal>,
     /// The device's word on it.
     pub receipts: Vec<ReceiptView>,
 }

@@ -1,4 +1,4 @@
-//! The stylesheet, the script and the mark, built into the binary.
+//! The stylesheet, the scripts and the mark, built into the binary.
 
 use super::page::PageError;
 use axum::extract::Path;
@@ -13,7 +13,7 @@ struct Asset {
     text: &'static str,
 }
 
-const ASSETS: [Asset; 3] = [
+const ASSETS: [Asset; 4] = [
     Asset {
         name: "console.css",
         media: "text/css; charset=utf-8",
@@ -23,6 +23,11 @@ const ASSETS: [Asset; 3] = [
         name: "console.js",
         media: "text/javascript; charset=utf-8",
         text: include_str!("../../static/console.js"),
+    },
+    Asset {
+        name: "approve.js",
+        media: "text/javascript; charset=utf-8",
+        text: include_str!("../../static/approve.js"),
     },
     Asset { name: "mark.svg", media: "image/svg+xml", text: include_str!("../../static/mark.svg") },
 ];

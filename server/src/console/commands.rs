@@ -1,4 +1,4 @@
-//! Locking, unlocking and wiping a device, each after a page that says what will happen.
+//! Locking and unlocking a device and proposing to wipe it, each after a page that says what will happen.
 
 use super::Console;
 use super::devices::{DeviceRow, can_lock, can_unlock, can_wipe, find};
@@ -6,7 +6,6 @@ use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show;
 use super::visitor::{Guarded, Visitor};
-use crate::Secret;
 use crate::admin::{AdminError, DeviceView};
 use askama::Template;
 use axum::extract::{Path, State};
@@ -112,18 +111,18 @@ pub(super) struct WipeForm {
     reason: String,
     #[serde(default)]
     name: String,
+    /// A ticked box: unsent work is destroyed too.
     #[serde(default)]
-    password: String,
+    discard_unsent: bool,
 }
 
-/// Wipes, if the device's name was typed and the approval password is right.
+/// Proposes a wipe, if the device's name was typed. Approvers order it.
 pub(super) async fn wipe(
     State(console): State<Console>,
     Path(device): Path<Uuid>,
     Guarded { visitor, form }: Guarded<WipeForm>,
 ) -> Result<Response, PageError> {
-    let WipeForm { reason, name, password } = form;
-    let password = Secret::new(password);
+    let WipeForm { reason, name, discard_unsent } = form;
     let reason = reason.trim().to_owned();
     let view = find(&console, device).await?.view;
     if name.trim() != view.name.trim() {
@@ -133,7 +132,10 @@ pub(super) async fn wipe(
     }
     let actor = visitor.id();
     let asked = reason.clone();
-    let outcome = console.run(move |admin| admin.wipe(actor, DeviceId(device), &asked, &password)).await?;
+    let propose = move |admin: &crate::Admin| {
+        admin.propose_wipe(actor, DeviceId(device), &asked, discard_unsent).map(|_| ())
+    };
+    let outcome = console.run(propose).await?;
     answer(&console, &visitor, device, Act::Wipe, reason, outcome).await
 }
 
@@ -163,7 +165,7 @@ async fn answer(
             let flash = match act {
                 Act::Lock => Flash::Locked,
                 Act::Unlock => Flash::UnlockGranted,
-                Act::Wipe => Flash::Wiping,
+                Act::Wipe => Flash::WipeProposed,
             };
             let home = Redirect::to(&format!("/console/devices/{device}"));
             return Ok((flash.cookie(), home).into_response());
@@ -171,8 +173,7 @@ async fn answer(
         Err(error) => error,
     };
     let status = match error {
-        AdminError::WrongApprovalPassword => StatusCode::FORBIDDEN,
-        AdminError::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+        AdminError::WipeProposed => StatusCode::CONFLICT,
         AdminError::ReasonMissing => StatusCode::UNPROCESSABLE_ENTITY,
         other => return Err(other.into()),
     };

@@ -4,7 +4,10 @@ use super::Console;
 use super::page::{PageError, Shell, Tab, render};
 use super::show::{self, Badge, When};
 use super::visitor::Visitor;
-use crate::admin::{CommandView, DeviceDetail, DeviceStatus, DeviceView, ReceiptView};
+use crate::admin::{
+    ApprovalView, CommandView, DeviceDetail, DeviceStatus, DeviceView, ReceiptView, WipeProposal,
+    WipeStanding,
+};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -96,6 +99,60 @@ struct Timeline {
     stages: Vec<Stage>,
 }
 
+/// A wipe that waits.
+struct ProposedWipe {
+    id: Uuid,
+    title: &'static str,
+    progress: String,
+    proposed: String,
+    approvals: Vec<String>,
+    reason: String,
+    discard_unsent: bool,
+    one_person: bool,
+}
+
+impl ProposedWipe {
+    fn new(wipe: &WipeProposal, now: DateTime<Utc>) -> Self {
+        let clock = |at: DateTime<Utc>| When::new(at, now).full;
+        let (title, progress) = match wipe.standing {
+            WipeStanding::Held { until } => (
+                "A wipe is held",
+                format!(
+                    "Many wipes were ordered at once. This one waits until {}, or for one approver more than usual.",
+                    clock(until)
+                ),
+            ),
+            WipeStanding::Waiting { until } => (
+                "A wipe waits for approval",
+                format!("{} of {} approvals, until {}.", wipe.approvals.len(), wipe.needed, clock(until)),
+            ),
+            WipeStanding::Approved => {
+                ("A wipe is approved", "It is ordered with the device's next report.".to_owned())
+            }
+            WipeStanding::Ordered { .. } | WipeStanding::Withdrawn | WipeStanding::Expired => {
+                ("A wipe was proposed", String::new())
+            }
+        };
+        Self {
+            id: wipe.id,
+            title,
+            progress,
+            proposed: format!("Proposed by {}, {}", wipe.proposed_by, clock(wipe.proposed_at)),
+            approvals: approvals(wipe, now),
+            reason: wipe.reason.clone(),
+            discard_unsent: wipe.discard_unsent,
+            one_person: wipe.is_one_persons(),
+        }
+    }
+}
+
+fn approvals(wipe: &WipeProposal, now: DateTime<Utc>) -> Vec<String> {
+    let line = |it: &ApprovalView| {
+        format!("Approved by {} with key {}, {}", it.by, it.key, When::new(it.at, now).full)
+    };
+    wipe.approvals.iter().map(line).collect()
+}
+
 #[derive(Template)]
 #[template(path = "device.html")]
 struct DetailPage {
@@ -107,8 +164,15 @@ struct DetailPage {
     can_lock: bool,
     can_unlock: bool,
     can_wipe: bool,
+    proposed: Option<ProposedWipe>,
     timelines: Vec<Timeline>,
     own: Vec<Proof>,
+    /// Changes that it handed over and nobody has opened.
+    sealed: u64,
+    /// Changes that were rescued from it and wait for a decision.
+    rescued: u64,
+    /// What was found wrong with its audit log.
+    audit_faults: usize,
 }
 
 /// One device.
@@ -118,6 +182,12 @@ pub(super) async fn detail(
     Path(device): Path<Uuid>,
 ) -> Result<Response, PageError> {
     let detail = find(&console, device).await?;
+    let about = detail.view.id;
+    let (waiting, rescued, audit) = console
+        .ask(move |admin| {
+            Ok((admin.rescue_waiting()?, admin.rescued_count(Some(about))?, admin.audit_status(about)?))
+        })
+        .await?;
     let now = Utc::now();
     let state = detail.view.state;
     let id = detail.view.id;
@@ -132,12 +202,16 @@ pub(super) async fn detail(
                 | DeviceStatus::UnlockGranted
                 | DeviceStatus::WipePending
                 | DeviceStatus::Shredded
-        ),
+        ) || detail.proposed.is_some(),
         can_lock: can_lock(state),
         can_unlock: can_unlock(state),
-        can_wipe: can_wipe(state),
+        can_wipe: can_wipe(state) && detail.proposed.is_none(),
+        proposed: detail.proposed.as_ref().map(|wipe| ProposedWipe::new(wipe, now)),
         timelines: detail.commands.iter().rev().map(|command| Timeline::new(id, command, now)).collect(),
         own: detail.local_receipts.iter().enumerate().map(proof).collect(),
+        sealed: waiting.iter().find(|waiting| waiting.device == about).map_or(0, |waiting| waiting.changes),
+        rescued,
+        audit_faults: audit.faults.len(),
     };
     render(&visitor, StatusCode::OK, &page)
 }
@@ -219,11 +293,33 @@ impl Timeline {
             "wipe" => ("Wipe", "red", &["shredded", "complete"]),
             _ => ("Command", "grey", &[]),
         };
-        let mut stages = vec![
+        let mut stages = Vec::new();
+        if let Some(wipe) = &command.order {
+            stages.push(Stage {
+                look: "done",
+                title: "Proposed",
+                note: format!("by {}", wipe.proposed_by),
+                at: Some(When::new(wipe.proposed_at, now)),
+                receipt: None,
+            });
+            stages.extend(wipe.approvals.iter().map(|it| Stage {
+                look: "done",
+                title: "Approved",
+                note: format!("by {} with key {}", it.by, it.key),
+                at: Some(When::new(it.at, now)),
+                receipt: None,
+            }));
+        }
+        let note = match &command.order {
+            Some(wipe) if wipe.is_one_persons() => "one person is enough in this organisation".to_owned(),
+            Some(wipe) => format!("{} approvers were needed", wipe.needed),
+            None => format!("by {}", command.issued_by),
+        };
+        stages.extend([
             Stage {
                 look: "done",
                 title: "Ordered",
-                note: format!("by {}", command.issued_by),
+                note,
                 at: Some(When::new(command.issued_at, now)),
                 receipt: None,
             },
@@ -238,7 +334,7 @@ impl Timeline {
                 at: command.delivered_at.map(|at| When::new(at, now)),
                 receipt: None,
             },
-        ];
+        ]);
         let mut came: Vec<&str> = Vec::new();
         for (index, receipt) in command.receipts.iter().enumerate() {
             came.push(&receipt.progress);

@@ -12,22 +12,36 @@ const COOKIE: &str = "__Host-roundsman-said";
 pub(super) enum Flash {
     Locked,
     UnlockGranted,
-    Wiping,
+    WipeProposed,
+    WipeApproved,
+    WipeOrdered,
+    WipeWithdrawn,
     UserAdded,
     TerritoriesSet,
+    RescuedTaken,
+    RescuedDismissed,
 }
 
 impl Flash {
-    const ALL: [(Self, &'static str, &'static str); 5] = [
+    const ALL: [(Self, &'static str, &'static str); 10] = [
         (Self::Locked, "locked", "Lock ordered. The device carries it out the next time it is online."),
         (
             Self::UnlockGranted,
             "unlock-granted",
             "Unlock granted. The device can be opened again once it has asked the server.",
         ),
-        (Self::Wiping, "wiping", "Wipe ordered. Its progress and the device's proof appear below."),
+        (Self::WipeProposed, "wipe-proposed", "Wipe proposed. Nothing happens until it is approved."),
+        (Self::WipeApproved, "wipe-approved", "Approval taken. The wipe waits for others."),
+        (
+            Self::WipeOrdered,
+            "wipe-ordered",
+            "Wipe ordered. Its progress and the device's proof appear below.",
+        ),
+        (Self::WipeWithdrawn, "wipe-withdrawn", "Proposal taken back. Nothing happens to the device."),
         (Self::UserAdded, "user-added", "User added."),
         (Self::TerritoriesSet, "territories-set", "Territories saved. Devices follow with their next sync."),
+        (Self::RescuedTaken, "rescued-taken", "Taken into the records, under the name of who made it."),
+        (Self::RescuedDismissed, "rescued-dismissed", "Dismissed. Its content is deleted in 30 days."),
     ];
 
     /// The sentence to show.

@@ -8,7 +8,9 @@
 //! Half-finished imports and enrolment codes are kept in memory on the instance that made them: behind a load
 //! balancer the console needs sticky sessions.
 
+mod approvals;
 mod assets;
+mod audit;
 mod commands;
 mod customers;
 mod devices;
@@ -18,6 +20,7 @@ mod headers;
 mod import;
 mod overview;
 mod page;
+mod rescue;
 mod shelf;
 mod show;
 mod sign_in;
@@ -86,6 +89,14 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/console/devices/{device}/lock", get(commands::lock_page).post(commands::lock))
         .route("/console/devices/{device}/unlock", get(commands::unlock_page).post(commands::unlock))
         .route("/console/devices/{device}/wipe", get(commands::wipe_page).post(commands::wipe))
+        .route("/console/devices/{device}/audit", get(audit::page))
+        .route("/console/approvals", get(approvals::page))
+        .route("/console/approvals/{wipe}", post(approvals::approve))
+        .route("/console/approvals/{wipe}/withdraw", post(approvals::withdraw))
+        .route("/console/rescue", get(rescue::page).post(rescue::open))
+        .route("/console/rescue/changes/{change}/take", post(rescue::take))
+        .route("/console/rescue/changes/{change}/dismiss", post(rescue::dismiss))
+        .route("/console/rescue/devices/{device}/take", post(rescue::take_all))
         .route("/console/enrol", get(enrol::choose).post(enrol::issue))
         .route("/console/enrol/{code}", get(enrol::show))
         .route("/console/users", get(users::list))

@@ -16,16 +16,20 @@ pub(super) enum Tab {
     Visits,
     Customers,
     Conflicts,
+    Approvals,
+    Rescue,
     Users,
 }
 
 impl Tab {
-    const ALL: [(Self, &'static str, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str, &'static str); 8] = [
         (Self::Overview, "/console", "Overview", "home"),
         (Self::Devices, "/console/devices", "Devices", "phone"),
         (Self::Visits, "/console/visits", "Visits", "pin"),
         (Self::Customers, "/console/customers", "Customers", "store"),
         (Self::Conflicts, "/console/conflicts", "Conflicts", "merge"),
+        (Self::Approvals, "/console/approvals", "Approvals", "shield"),
+        (Self::Rescue, "/console/rescue", "Rescued work", "buoy"),
         (Self::Users, "/console/users", "Users", "users"),
     ];
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod approvals;
+mod rescue;
+
 use crate::testkit::{EMAIL, Org, PASSWORD, Phone, TestResult};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
@@ -156,6 +159,9 @@ async fn without_a_session_every_page_leads_to_sign_in() -> TestResult {
         &device,
         &wipe,
         &format!("{device}/receipts/1/0"),
+        &format!("{device}/audit"),
+        "/console/rescue",
+        "/console/approvals",
         "/console/enrol",
         "/console/users",
         "/console/users/new",
@@ -187,6 +193,9 @@ async fn every_answer_carries_the_strict_headers() -> TestResult {
         &device,
         &format!("{device}/lock"),
         &format!("{device}/wipe"),
+        &format!("{device}/audit"),
+        "/console/rescue",
+        "/console/approvals",
         "/console/enrol",
         "/console/users",
         "/console/users/new",
@@ -256,32 +265,38 @@ async fn signing_in_takes_password_and_code_and_the_forms_own_token() -> TestRes
 }
 
 #[tokio::test]
-async fn a_wipe_takes_the_devices_name_and_the_approval_password() -> TestResult {
+async fn a_wipe_is_proposed_by_the_devices_name_and_ordered_by_an_approver() -> TestResult {
     let (org, phone) = org_with_phone("Corner")?;
     let mut browser = Browser::signed_in(&org).await?;
     let wipe = format!("/console/devices/{}/wipe", phone.id);
-    let form = |name, password| [("reason", "stolen"), ("name", name), ("password", password)];
-    let page = browser.fill(&wipe, &wipe, &form("Other phone", PASSWORD)).await?;
+    let device = wipe.trim_end_matches("/wipe");
+    let form = |name| [("reason", "stolen"), ("name", name)];
+    let page = browser.fill(&wipe, &wipe, &form("Other phone")).await?;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(page.text.contains("not this device&#39;s name") && page.text.contains("value=\"stolen\""));
-    let page = browser.fill(&wipe, &wipe, &form("Test phone", "wrong password")).await?;
-    assert_eq!(page.status, StatusCode::FORBIDDEN);
-    assert!(page.text.contains("The approval password is wrong") && !page.text.contains("wrong password\""));
-    assert!(org.admin.device(phone.id)?.unwrap().commands.is_empty(), "nothing was changed");
-    let page = browser.fill(&wipe, &wipe, &form("Test phone", PASSWORD)).await?;
-    assert_eq!((page.status, page.goes_to()), (StatusCode::SEE_OTHER, wipe.trim_end_matches("/wipe")));
-    let page = browser.get(wipe.trim_end_matches("/wipe")).await?;
-    assert!(page.text.contains("Wipe ordered.") && page.text.contains("Wipe pending"));
-    let page = browser.get(wipe.trim_end_matches("/wipe")).await?;
-    assert!(!page.text.contains("Wipe ordered."), "it is said once");
-    assert_eq!(browser.get(&wipe).await?.status, StatusCode::SEE_OTHER, "no second wipe");
+    assert!(org.admin.wipe_proposals()?.is_empty(), "nothing was changed");
+    let page = browser.fill(&wipe, &wipe, &form("Test phone")).await?;
+    assert_eq!((page.status, page.goes_to()), (StatusCode::SEE_OTHER, device));
+    let page = browser.get(device).await?;
+    assert!(page.text.contains("Wipe proposed.") && page.text.contains("0 of 1 approvals"));
+    assert!(page.text.contains("one person is enough"), "said wherever a wipe is shown");
+    assert!(!browser.get(device).await?.text.contains("Wipe proposed."), "it is said once");
+    let page = browser.fill(&wipe, &wipe, &form("Test phone")).await?;
+    assert_eq!(page.status, StatusCode::CONFLICT, "no second wipe");
+    assert!(org.admin.device(phone.id)?.unwrap().commands.is_empty(), "nothing is ordered yet");
+
+    let [proposal] = org.admin.wipe_proposals()?.try_into().map_err(|_| "one proposal")?;
+    org.approve(&proposal, &org.first.approver)?;
+    let page = browser.get(device).await?;
+    assert!(page.text.contains("Wipe pending") && page.text.contains("by Boss with key"));
+    assert_eq!(browser.get(&wipe).await?.status, StatusCode::SEE_OTHER);
     Ok(())
 }
 
 #[tokio::test]
 async fn the_proof_of_a_wipe_is_shown_and_can_be_taken_away() -> TestResult {
     let (org, phone) = org_with_phone("Corner")?;
-    org.admin.wipe(org.boss, phone.id, "stolen", &PASSWORD.into())?;
+    org.wipe(&phone, "stolen")?;
     let receipts = wipe_out(&org, &phone)?;
     let mut browser = Browser::signed_in(&org).await?;
     let device = format!("/console/devices/{}", phone.id);
@@ -307,11 +322,17 @@ fn wipe_out(org: &Org, phone: &Phone) -> TestResult<Vec<Vec<u8>>> {
         forms.last().map(|form| (form.command, form.hash)).ok_or("command")?
     };
     let keys = vec!["release share".to_owned(), "platform key".to_owned()];
-    let shredded = Progress::Shredded { keys, platform_confirmed: true, unsent: Some(3) };
-    let receipts = [shredded, Progress::Complete { files: 12 }]
-        .map(|progress| phone.sign(&phone.receipt(id, hash, progress)))
-        .into_iter()
-        .collect::<TestResult<Vec<_>>>()?;
+    let shredded = Progress::Shredded {
+        keys,
+        platform_confirmed: true,
+        unsent: Some(3),
+        trigger: roundsman_protocol::receipt::Trigger::Command,
+    };
+    let receipts =
+        [shredded, Progress::Complete { files: 12, rescue: roundsman_protocol::receipt::Rescue::default() }]
+            .map(|progress| phone.sign(&phone.receipt(id, hash, progress)))
+            .into_iter()
+            .collect::<TestResult<Vec<_>>>()?;
     let mut report = phone.report();
     report.state = DeviceState::Wiped;
     report.receipts.clone_from(&receipts);

@@ -6,12 +6,14 @@
 //! the device's report is handed out. That keeps the chain of commands whole, and no stale unlock can ever stand
 //! before a lock or a wipe.
 
+use super::status::{Event, step};
+use crate::Admin;
+use crate::admin::DeviceStatus;
 use crate::keys::OrgKeys;
 use crate::random;
 use crate::refusal::Refusal;
-use crate::storage::{CommandState, StoredCommand, StoredDevice, StoredForm, WriteTx};
+use crate::storage::{CommandState, StorageError, StoredCommand, StoredDevice, StoredForm, WriteTx};
 use chrono::{DateTime, TimeDelta, Utc};
-use ed25519_dalek::SigningKey;
 use roundsman_model::UserId;
 use roundsman_protocol::VERSION;
 use roundsman_protocol::command::{Command, Kind};
@@ -28,17 +30,16 @@ pub(crate) struct Order<'a> {
     pub(crate) kind: Kind,
     pub(crate) reason: &'a str,
     pub(crate) by: UserId,
-    pub(crate) signer: &'a SigningKey,
 }
 
-/// Signs and stores a command in the place of what is outstanding.
+/// Signs and stores a command in the place of what is outstanding, and returns its id.
 pub(crate) fn issue(
     tx: &mut dyn WriteTx,
     keys: &OrgKeys,
     device: &StoredDevice,
     order: Order<'_>,
     now: DateTime<Utc>,
-) -> Result<(), Refusal> {
+) -> Result<Uuid, Refusal> {
     supersede(tx, device)?;
     let forms = tx.command_forms(device.id)?;
     let not_after = if order.kind.expires() { now + TimeDelta::minutes(UNLOCK_MINUTES) } else { now };
@@ -52,7 +53,7 @@ pub(crate) fn issue(
         not_after_ms: not_after.timestamp_millis(),
         nonce: match &order.kind {
             Kind::Unlock { nonce, .. } => Some(*nonce),
-            Kind::Lock | Kind::Wipe => None,
+            Kind::Lock | Kind::Wipe { .. } => None,
         },
         state: CommandState::Outstanding,
     };
@@ -72,7 +73,7 @@ pub(crate) fn issue(
             not_after_ms: stored.not_after_ms,
             root_version: keys.root.version,
         };
-        let envelope = Envelope::sign(Domain::Command, command.to_bytes(), &[order.signer]).to_bytes();
+        let envelope = keys.sign(Domain::Command, command.to_bytes());
         tx.add_command_form(&StoredForm {
             command: stored.id,
             seq: command.seq,
@@ -81,6 +82,21 @@ pub(crate) fn issue(
             envelope,
             delivered_ms: None,
         })?;
+    }
+    Ok(stored.id)
+}
+
+/// Locks a device that is in use, because the server has noticed something. The device's row is not written.
+pub(crate) fn lock_by_itself(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    device: &mut StoredDevice,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    if device.status == DeviceStatus::Active {
+        issue(tx, keys, device, Order { kind: Kind::Lock, reason, by: Admin::OPERATOR }, now)?;
+        device.status = step(device.status, Event::LockIssued);
     }
     Ok(())
 }
@@ -133,16 +149,30 @@ pub(crate) fn note_accepted(
     Ok(())
 }
 
-/// The envelopes to hand to the device now.
+/// What is handed to a device.
+pub(crate) struct HandedOut {
+    /// The envelopes, in order.
+    pub(crate) commands: Vec<Vec<u8>>,
+    /// The number of the last command the device will have accepted once it has read them.
+    pub(crate) head_seq: u64,
+}
+
+/// What to hand to the device now.
 pub(crate) fn hand_out(
     tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
     device: &StoredDevice,
+    reported: u64,
     now: DateTime<Utc>,
-) -> Result<Vec<Vec<u8>>, Refusal> {
-    let Some(command) = outstanding(tx, device)? else { return Ok(vec![]) };
+) -> Result<HandedOut, Refusal> {
+    let nothing = HandedOut { commands: vec![], head_seq: device.last_command };
+    if reported < device.last_command {
+        return hand_out_once_more(tx, keys, device, reported);
+    }
+    let Some(command) = outstanding(tx, device)? else { return Ok(nothing) };
     let now_ms = now.timestamp_millis();
     if command.nonce.is_some() && command.not_after_ms < now_ms {
-        return Ok(vec![]);
+        return Ok(nothing);
     }
     let forms = tx.command_forms(device.id)?;
     let age = |prev: &[u8; 32]| {
@@ -156,9 +186,34 @@ pub(crate) fn hand_out(
         .iter()
         .filter(|form| form.command == command.id && form.seq == device.last_command + 1)
         .max_by_key(|form| age(&form.prev));
-    let Some(form) = fitting else { return Ok(vec![]) };
+    let Some(form) = fitting else { return Ok(nothing) };
     tx.mark_delivered(command.id, &form.hash, now_ms)?;
-    Ok(vec![form.envelope.clone()])
+    let envelope = under_present_key(keys, &form.envelope)?;
+    Ok(HandedOut { commands: vec![envelope], head_seq: form.seq })
+}
+
+/// What a device was given that says it has accepted less than it once had: a copy of it, or one whose files were put
+/// back. What the other obeyed it has to obey too.
+fn hand_out_once_more(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    device: &StoredDevice,
+    reported: u64,
+) -> Result<HandedOut, Refusal> {
+    let forms = tx.command_forms(device.id)?;
+    let given = forms.iter().filter(|form| form.delivered_ms.is_some() && form.seq == reported + 1);
+    let commands: Result<_, _> = given.map(|form| under_present_key(keys, &form.envelope)).collect();
+    Ok(HandedOut { commands: commands?, head_seq: device.last_command })
+}
+
+/// A command as the present root's key signs it: the key may have changed since the command was issued. Its bytes
+/// and its hash stay.
+fn under_present_key(keys: &OrgKeys, signed: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let envelope = Envelope::from_bytes(signed).map_err(|_| StorageError::Damaged("command"))?;
+    if keys.root.command.verify(Domain::Command, &envelope).is_ok() {
+        return Ok(signed.to_vec());
+    }
+    Ok(keys.sign(Domain::Command, envelope.payload))
 }
 
 /// Answers a locked device's challenge with its share, unless that was done already or there is no share.
@@ -183,7 +238,6 @@ pub(crate) fn answer_challenge(
         return Ok(());
     };
     let kind = Kind::Unlock { nonce: challenge.nonce, share };
-    let order =
-        Order { kind, reason: "unlocked by the administrator", by: granted_by, signer: &keys.command };
-    issue(tx, keys, device, order, now)
+    issue(tx, keys, device, Order { kind, reason: "unlocked by the administrator", by: granted_by }, now)?;
+    Ok(())
 }

@@ -1,21 +1,32 @@
 //! Devices: what they report, what they are told, and how they stand.
 
+pub(crate) mod alerts;
 pub(crate) mod commands;
+pub(crate) mod lease;
 mod receipts;
 pub(crate) mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod watch;
+#[cfg(test)]
+mod watch_tests;
+pub(crate) mod wipes;
 
 use crate::admin::DeviceStatus;
+use crate::audit;
 use crate::keys::OrgKeys;
 use crate::refusal::Refusal;
 use crate::storage::{StoredDevice, StoredShare, WriteTx};
 use chrono::{DateTime, Utc};
+use commands::HandedOut;
+use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{Checkin, CheckinAnswer};
-use roundsman_protocol::envelope::{Domain, Envelope};
+use roundsman_protocol::envelope::Domain;
 use roundsman_protocol::escrow::{ESCROW_INFO, EscrowReceipt, EscrowedShare, share_aad};
-use roundsman_protocol::{ErrorCode, hpke_seal};
+use roundsman_protocol::hpke_seal::{self, Sealed};
+use roundsman_protocol::root::MAX_ROOTS;
 use status::{Event, step};
+use watch::Watched;
 
 /// The most receipts of one check-in.
 const MAX_RECEIPTS: usize = 64;
@@ -47,17 +58,30 @@ pub(crate) fn check_in(
         Some(share) => keep_share(tx, keys, device, share, now)?,
         None => None,
     };
+    let policy = tx.policy()?.unwrap_or_default();
+    let Watched { nonce, verdict } = watch::look(tx, keys, device, report, &policy, now)?;
     if let Some(challenge) = report.unlock.as_ref().filter(|_| device.status == DeviceStatus::UnlockGranted) {
         let granted_by = granted_by(tx, device)?;
         commands::answer_challenge(tx, keys, device, challenge, granted_by, now)?;
     }
-    let commands = commands::hand_out(tx, device, now)?;
+    let audit_checkpoint = match &report.audit {
+        Some(report) => audit::take(tx, keys, device, report, now)?,
+        None => None,
+    };
+    wipes::order_if_ready(tx, keys, device, now)?;
+    let HandedOut { commands, head_seq } = commands::hand_out(tx, keys, device, report.last_command, now)?;
     tx.put_device(device)?;
     Ok(CheckinAnswer {
-        server_time: now,
+        audit_checkpoint,
         commands,
         receipts_stored: report.receipts.len() as u64,
         escrow_receipt,
+        roots: tx.roots_after(report.root_version, MAX_ROOTS)?,
+        lease: lease::renew(tx, keys, device, verdict, head_seq, now)?,
+        policy: (policy.version > report.policy_version)
+            .then(|| keys.sign(Domain::Policy, policy.to_bytes())),
+        nonce: nonce.map(|nonce| nonce.to_vec()),
+        ..CheckinAnswer::at(now)
     })
 }
 
@@ -84,7 +108,8 @@ fn keep_share(
 ) -> Result<Option<Vec<u8>>, Refusal> {
     let aad = share_aad(device.id, share.share);
     let gone = matches!(device.status, DeviceStatus::Shredded | DeviceStatus::Wiped);
-    if gone || share.sealed.ciphertext.len() > MAX_SEALED {
+    let large = |sealed: &Sealed| sealed.ciphertext.len() > MAX_SEALED;
+    if gone || large(&share.sealed) || share.recovery.as_ref().is_some_and(large) {
         return Ok(None);
     }
     if hpke_seal::open(&share.sealed, &keys.release, ESCROW_INFO, &aad).is_err() {
@@ -95,5 +120,5 @@ fn keep_share(
     tx.put_share(&StoredShare { device: device.id, share: share.clone(), stored_ms })?;
     let receipt =
         EscrowReceipt { device: *device.id.0.as_bytes(), share: *share.share.as_bytes(), stored_ms };
-    Ok(Some(Envelope::sign(Domain::Escrow, receipt.to_bytes(), &[&keys.command]).to_bytes()))
+    Ok(Some(keys.sign(Domain::Escrow, receipt.to_bytes())))
 }

@@ -1,6 +1,8 @@
 //! Taking in receipts: what a device proves.
 
+use super::alerts::raise;
 use super::status::{Event, step};
+use crate::admin::AlertKind;
 use crate::refusal::Refusal;
 use crate::storage::{CommandState, StoredCommand, StoredDevice, StoredReceipt, WriteTx};
 use chrono::{DateTime, Utc};
@@ -37,7 +39,7 @@ pub(crate) fn take(
     };
     let earlier = tx.receipts(device.id)?;
     if !verified {
-        tracing::warn!(device = %device.id, "a receipt proves nothing");
+        raise(tx, AlertKind::Receipt, Some(device.id), String::new(), now)?;
         if earlier.iter().filter(|receipt| !receipt.verified).count() >= MAX_UNVERIFIED {
             return Ok(());
         }

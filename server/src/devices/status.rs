@@ -40,9 +40,15 @@ pub(crate) fn step(status: DeviceStatus, event: Event<'_>) -> DeviceStatus {
 mod tests {
     use super::*;
     use DeviceStatus::{Active, LockPending, Locked, Shredded, UnlockGranted, WipePending, Wiped};
+    use roundsman_protocol::receipt::{Rescue, Trigger};
 
     fn shredded() -> Progress {
-        Progress::Shredded { keys: vec![], platform_confirmed: true, unsent: Some(0) }
+        Progress::Shredded {
+            keys: vec![],
+            platform_confirmed: true,
+            unsent: Some(0),
+            trigger: Trigger::Command,
+        }
     }
 
     #[test]
@@ -66,9 +72,15 @@ mod tests {
         {
             assert_eq!(step(pending, event), WipePending);
         }
-        assert_eq!(step(pending, Event::Proved(&Progress::Complete { files: 3 })), WipePending);
+        assert_eq!(
+            step(pending, Event::Proved(&Progress::Complete { files: 3, rescue: Rescue::default() })),
+            WipePending
+        );
         assert_eq!(step(pending, Event::Proved(&shredded())), Shredded);
-        assert_eq!(step(Shredded, Event::Proved(&Progress::Complete { files: 3 })), Wiped);
+        assert_eq!(
+            step(Shredded, Event::Proved(&Progress::Complete { files: 3, rescue: Rescue::default() })),
+            Wiped
+        );
         assert_eq!(step(Wiped, Event::UnlockGranted), Wiped);
     }
 }

@@ -1,16 +1,15 @@
 //! What lock, unlock and wipe promise.
 
-use crate::admin::{AdminError, DeviceStatus};
+use crate::admin::DeviceStatus;
 use crate::random;
-use crate::testkit::{Org, PASSWORD, Phone, TestResult};
-use chrono::TimeDelta;
+use crate::testkit::{Org, Phone, TestResult};
 use roundsman_protocol::api::{Checkin, DeviceState};
 use roundsman_protocol::command::{Command, Judge, Kind};
 use roundsman_protocol::escrow::{
     ESCROW_INFO, EscrowReceipt, EscrowedShare, UNLOCK_INFO, UnlockChallenge, share_aad,
 };
 use roundsman_protocol::hpke_seal;
-use roundsman_protocol::receipt::Progress;
+use roundsman_protocol::receipt::{Progress, Rescue, Trigger};
 use uuid::Uuid;
 
 /// Opens the one command of an answer as the device would.
@@ -23,7 +22,7 @@ fn open(
 ) -> TestResult<Command> {
     let [envelope] = envelopes else { return Err(format!("{} commands", envelopes.len()).into()) };
     let judge = Judge {
-        root: &org.app.keys.root,
+        root: &org.keys()?.root,
         device: phone.id,
         thumbprint: phone.key.thumbprint(),
         last_seq: phone.last_command,
@@ -37,9 +36,8 @@ fn open(
 fn escrowed(org: &Org, phone: &Phone, secret: &[u8; 32]) -> TestResult<EscrowedShare> {
     let share = Uuid::now_v7();
     let aad = share_aad(phone.id, share);
-    let sealed =
-        hpke_seal::seal(random::bytes()?, &org.app.keys.root.release_key, ESCROW_INFO, &aad, secret)?;
-    Ok(EscrowedShare { share, sealed })
+    let sealed = hpke_seal::seal(random::bytes()?, &org.keys()?.root.release_key, ESCROW_INFO, &aad, secret)?;
+    Ok(EscrowedShare { share, sealed, recovery: None })
 }
 
 fn shredded() -> Progress {
@@ -47,6 +45,7 @@ fn shredded() -> Progress {
         keys: vec!["wrap".into(), "release".into()],
         platform_confirmed: true,
         unsent: Some(2),
+        trigger: Trigger::Command,
     }
 }
 
@@ -62,7 +61,7 @@ fn a_locked_device_gets_its_share_back_only_once_it_is_granted() -> TestResult {
     let share = escrowed(&org, &phone, &secret)?;
     let kept = phone.check_in(&Checkin { escrow: Some(share.clone()), ..phone.report() })?;
     let receipt = kept.escrow_receipt.ok_or("no receipt")?;
-    EscrowReceipt::open(&receipt, &org.app.keys.root, phone.id, share.share)?;
+    EscrowReceipt::open(&receipt, &org.keys()?.root, phone.id, share.share)?;
 
     org.admin.lock(org.boss, phone.id, "left in a taxi")?;
     let lock = open(&org, &phone, &phone.check_in(&phone.report())?.commands, [0; 32], None)?;
@@ -106,37 +105,16 @@ fn a_share_that_cant_be_opened_here_gets_no_receipt() -> TestResult {
 }
 
 #[test]
-fn a_wipe_needs_the_approval_password() -> TestResult {
-    let org = Org::new()?;
-    let phone = org.phone(org.rep("ana", &["A"])?)?;
-    for _ in 0..5 {
-        let refused = org.admin.wipe(org.boss, phone.id, "lost", &"not the password".into());
-        assert!(matches!(refused, Err(AdminError::WrongApprovalPassword)), "{refused:?}");
-    }
-    let refused = org.admin.wipe(org.boss, phone.id, "lost", &PASSWORD.into());
-    assert!(matches!(refused, Err(AdminError::Throttled { .. })), "{refused:?}");
-    assert_eq!(status(&org, &phone)?, DeviceStatus::Active);
-    assert!(phone.check_in(&phone.report())?.commands.is_empty());
-    org.wait(TimeDelta::minutes(16));
-    org.admin.wipe(org.boss, phone.id, "lost", &PASSWORD.into())?;
-    let wipe = open(&org, &phone, &phone.check_in(&phone.report())?.commands, [0; 32], None)?;
-    assert_eq!(wipe.kind, Kind::Wipe);
-    let again = org.admin.wipe(org.boss, phone.id, "lost", &PASSWORD.into());
-    assert!(matches!(again, Err(AdminError::AlreadyWiped)), "{again:?}");
-    Ok(())
-}
-
-#[test]
 fn a_wipe_is_done_when_its_receipts_prove_it_in_order() -> TestResult {
     let org = Org::new()?;
     let rep = org.rep("ana", &["A"])?;
     let (mut phone, other) = (org.phone(rep)?, org.phone(rep)?);
     phone.check_in(&Checkin { escrow: Some(escrowed(&org, &phone, &[1; 32])?), ..phone.report() })?;
-    org.admin.wipe(org.boss, phone.id, "stolen", &PASSWORD.into())?;
+    org.wipe(&phone, "stolen")?;
     let wipe = open(&org, &phone, &phone.check_in(&phone.report())?.commands, [0; 32], None)?;
     phone.last_command = 1;
     phone.state = DeviceState::Wiped;
-    let complete = Progress::Complete { files: 9 };
+    let complete = Progress::Complete { files: 9, rescue: Rescue::default() };
     let proof = |progress: Progress| phone.receipt(wipe.id(), wipe.hash(), progress);
     let mut other_hash = proof(shredded());
     other_hash.command_hash[0] ^= 1;
@@ -190,7 +168,7 @@ fn a_stale_unlock_never_stands_before_a_wipe() -> TestResult {
         let challenge = UnlockChallenge { nonce: [5; 16], public_key: hpke_seal::key_pair(&[3; 32]).1 };
         let answer = phone.check_in(&Checkin { unlock: Some(challenge), ..phone.report() })?;
         let unlock = open(&org, &phone, &answer.commands, lock.hash(), Some([5; 16]))?;
-        org.admin.wipe(org.boss, phone.id, "stolen after all", &PASSWORD.into())?;
+        org.wipe(&phone, "stolen after all")?;
         // The unlock was handed out: the device may have accepted it, or it may never have arrived.
         let last = if accepted {
             phone.last_command = 2;
@@ -199,7 +177,7 @@ fn a_stale_unlock_never_stands_before_a_wipe() -> TestResult {
             lock.hash()
         };
         let wipe = open(&org, &phone, &phone.check_in(&phone.report())?.commands, last, None)?;
-        assert_eq!((wipe.seq, wipe.kind), (phone.last_command + 1, Kind::Wipe));
+        assert!(wipe.seq == phone.last_command + 1 && matches!(wipe.kind, Kind::Wipe { .. }));
     }
     Ok(())
 }

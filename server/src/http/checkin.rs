@@ -22,7 +22,8 @@ pub(super) async fn post(
         let key = api.proofs.check(app, &headers, "/v1/device/checkin", None)?;
         let mut tx = app.storage.write()?;
         let mut device = tx.device_by_key(key.thumbprint())?.ok_or(ErrorCode::DeviceUnknown)?;
-        let answer = devices::check_in(tx.as_mut(), &app.keys, &mut device, &report, app.now())?;
+        let keys = app.keys(tx.as_ref())?;
+        let answer = devices::check_in(tx.as_mut(), &keys, &mut device, &report, app.now())?;
         tx.commit()?;
         Ok(answer)
     })

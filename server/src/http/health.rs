@@ -12,7 +12,7 @@ pub(super) async fn alive() -> &'static str {
 pub(super) async fn ready(State(api): State<Shared>) -> (StatusCode, &'static str) {
     let app = Arc::clone(&api.app);
     let read =
-        tokio::task::spawn_blocking(move || app.storage.read()?.setting("root").map(|root| root.is_some()));
+        tokio::task::spawn_blocking(move || app.storage.read()?.root_version().map(|root| root.is_some()));
     match read.await {
         Ok(Ok(true)) => (StatusCode::OK, "ready\n"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),

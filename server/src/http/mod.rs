@@ -5,6 +5,7 @@ mod enrol;
 mod health;
 mod problem;
 mod proof;
+mod rescue;
 mod root;
 mod sync;
 mod token;
@@ -33,6 +34,9 @@ const MAX_JSON: usize = 1024 * 1024;
 /// The most bytes of a compressed sync request.
 const MAX_SYNC: usize = 8 * 1024 * 1024;
 
+/// The most bytes of a segment of unsent work: the largest one, its signature and their lengths.
+const MAX_RESCUE: usize = roundsman_protocol::rescue::MAX_SEGMENT + 256;
+
 /// How many requests of devices may be worked on at a time; more are told to wait.
 const MAX_REQUESTS: usize = 512;
 
@@ -57,6 +61,7 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, NoEntropy> {
         .route("/v1/token", post(token::post))
         .route("/v1/device/checkin", post(checkin::post))
         .layer(DefaultBodyLimit::max(MAX_JSON))
+        .route("/v1/device/rescue", post(rescue::post).layer(DefaultBodyLimit::max(MAX_RESCUE)))
         .route("/v1/sync", post(sync::post).layer(DefaultBodyLimit::max(MAX_SYNC)))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), guard))
         .with_state(Arc::clone(&api));

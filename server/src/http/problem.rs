@@ -54,6 +54,7 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::DeviceBlocked => StatusCode::FORBIDDEN,
         ErrorCode::SeqGap | ErrorCode::CursorAhead => StatusCode::CONFLICT,
         ErrorCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::RescueFull => StatusCode::INSUFFICIENT_STORAGE,
         // Also what a later protocol may add.
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

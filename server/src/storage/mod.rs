@@ -3,17 +3,27 @@
 //! The rules of the system stand above these traits and know no SQL. Everything here blocks; async code calls
 //! it inside `spawn_blocking`. A transaction that is dropped without [`WriteTx::commit`] has had no effect.
 
+mod alerts;
+mod approvals;
+mod audit;
 mod fleet;
 mod people;
 mod records;
+mod rescue;
 pub(crate) mod sqlite;
 
+pub use alerts::{AlertsRead, AlertsWrite, StoredAlert, StoredWatch, TurnState};
+pub use approvals::{ApprovalsRead, ApprovalsWrite, ProposalState, StoredApproval, StoredProposal};
+pub use audit::{AuditRead, AuditWrite, Columns, StoredEntry, StoredFault, StoredHead};
 pub use fleet::{
     CommandState, FleetRead, FleetWrite, RefreshToken, StoredCommand, StoredDevice, StoredForm,
     StoredMutation, StoredReceipt, StoredShare, StoredTicket,
 };
 pub use people::{AdminAct, PeopleRead, PeopleWrite, StoredSession, StoredUser};
 pub use records::{LogEntry, LogRow, RecordsRead, RecordsWrite, StoredConflict, StoredRecord};
+pub use rescue::{
+    RescueFilter, RescueRead, RescueState, RescueWrite, StoredRescue, StoredSegment, StoredWaiting,
+};
 
 use std::error::Error;
 
@@ -57,10 +67,15 @@ pub trait Storage: Send + Sync {
 }
 
 /// A view of one moment.
-pub trait ReadTx: RecordsRead + PeopleRead + FleetRead {}
+pub trait ReadTx:
+    RecordsRead + PeopleRead + FleetRead + ApprovalsRead + AlertsRead + RescueRead + AuditRead
+{
+}
 
 /// A change that happens whole or not at all.
-pub trait WriteTx: ReadTx + RecordsWrite + PeopleWrite + FleetWrite {
+pub trait WriteTx:
+    ReadTx + RecordsWrite + PeopleWrite + FleetWrite + ApprovalsWrite + AlertsWrite + RescueWrite + AuditWrite
+{
     /// Makes the change durable.
     fn commit(self: Box<Self>) -> Result<()>;
 }

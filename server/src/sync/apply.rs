@@ -3,7 +3,8 @@
 use crate::app::buckets;
 use crate::records::{self, load};
 use crate::refusal::Refusal;
-use crate::storage::{StorageError, StoredMutation, StoredUser, WriteTx};
+use crate::rescue;
+use crate::storage::{self, StorageError, StoredMutation, StoredUser, WriteTx};
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_model::customer::Customer;
 use roundsman_model::merge::Edit;
@@ -42,10 +43,9 @@ pub(super) fn all(
                 repeat.ok_or_else(|| gap(expected))?.outcome
             }
             Ordering::Equal => {
-                let outcome = match mine.apply(tx, mutation) {
-                    Ok(outcome) => outcome,
-                    Err(Failure::Rule(reason)) => Outcome::Rejected { reason },
-                    Err(Failure::Storage(error)) => return Err(error.into()),
+                let outcome = match rescue::taken_before(tx, device, mutation.id)? {
+                    Some(outcome) => outcome,
+                    None => mine.outcome(tx, mutation)?,
                 };
                 let kept = StoredMutation { seq: mutation.seq, id: mutation.id, outcome };
                 let forget = DeviceSeq(mutation.seq.0.saturating_sub(KEPT_RESULTS));
@@ -56,12 +56,24 @@ pub(super) fn all(
         };
         // The device counted it as unsent when it reported. A refused one it still does.
         if matches!(outcome, Outcome::Applied { .. }) {
+            tx.rescued_arrived(device, mutation.id, now.timestamp_millis())?;
             stored.unsent = stored.unsent.saturating_sub(1);
         }
         results.push(MutationResult { seq: mutation.seq, outcome });
     }
     tx.put_device(&stored)?;
     Ok(results)
+}
+
+/// Applies one change that came another way than by sync, as its author and by the same rules.
+pub(crate) fn one(
+    tx: &mut dyn WriteTx,
+    device: DeviceId,
+    user: &StoredUser,
+    mutation: &Mutation,
+    now: DateTime<Utc>,
+) -> storage::Result<Outcome> {
+    Author { device, user, buckets: buckets(user.id, &user.territories), now }.outcome(tx, mutation)
 }
 
 fn gap(expected: DeviceSeq) -> Refusal {
@@ -94,6 +106,14 @@ struct Author<'a> {
 }
 
 impl Author<'_> {
+    fn outcome(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> storage::Result<Outcome> {
+        match self.apply(tx, mutation) {
+            Ok(outcome) => Ok(outcome),
+            Err(Failure::Rule(reason)) => Ok(Outcome::Rejected { reason }),
+            Err(Failure::Storage(error)) => Err(error),
+        }
+    }
+
     /// Everything is judged before the first row is written, so a refusal leaves nothing behind.
     fn apply(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> Result<Outcome, Failure> {
         let def = roundsman_model::entity(&mutation.entity).ok_or(RuleError::UnknownEntity)?;

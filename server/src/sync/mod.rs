@@ -1,6 +1,6 @@
 //! `POST /v1/sync`: takes a device's changes in, exactly once, and gives it what changed elsewhere.
 
-mod apply;
+pub(crate) mod apply;
 mod pull;
 #[cfg(test)]
 mod tests;
@@ -41,7 +41,8 @@ pub(crate) fn run(
     let mut tx = app.storage.write()?;
     let mut device = tokens::authorise(tx.as_ref(), key, access, now.timestamp_millis())?;
     let user = tx.user(device.user)?.ok_or(ErrorCode::TokenInvalid)?;
-    let report = devices::check_in(tx.as_mut(), &app.keys, &mut device, &head.device, now)?;
+    let keys = app.keys(tx.as_ref())?;
+    let report = devices::check_in(tx.as_mut(), &keys, &mut device, &head.device, now)?;
     tx.commit()?;
 
     // Work that was done before a lock or a wipe arrives is the rep's, and is taken.

@@ -2,7 +2,7 @@
 
 use crate::admin::DeviceStatus;
 use crate::refusal::Refusal;
-use crate::testkit::{Org, PASSWORD, Phone, TestResult};
+use crate::testkit::{Org, Phone, TestResult};
 use roundsman_model::visit::State;
 use roundsman_model::{Bucket, DeviceSeq, FieldType, Fields, RuleError, Seq, Value};
 use roundsman_protocol::sync::{Frame, Mutation, Outcome, Page, Row};
@@ -253,7 +253,7 @@ fn work_done_before_a_lock_or_wipe_arrives_is_taken_and_no_rows_are_given() -> T
     for (name, wipe) in [("ana", false), ("bo", true)] {
         let mut phone = org.phone(org.rep(name, &["A"])?)?;
         if wipe {
-            org.admin.wipe(org.boss, phone.id, "lost", &PASSWORD.into())?;
+            org.wipe(&phone, "lost")?;
         } else {
             org.admin.lock(org.boss, phone.id, "lost")?;
         }

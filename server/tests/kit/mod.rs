@@ -76,10 +76,12 @@ impl Phone {
     pub(crate) fn proof(&self, url: &str, token: Option<&str>, nonce: Option<&str>) -> TestResult<String> {
         let jti = *Uuid::now_v7().as_bytes();
         let claims = dpop::claims(jti, "POST", url, chrono::Utc::now(), token, nonce);
-        Ok(dpop::prove(&self.key, &claims, |message| {
-            let signature: Signature = self.signing.sign_prehash(&sha256(&[message]))?;
-            Ok::<_, p256::ecdsa::Error>(signature.to_bytes().into())
-        })?)
+        Ok(dpop::prove(&self.key, &claims, |message| self.es256(message))?)
+    }
+
+    pub(crate) fn es256(&self, message: &[u8]) -> Result<[u8; 64], p256::ecdsa::Error> {
+        let signature: Signature = self.signing.sign_prehash(&sha256(&[message]))?;
+        Ok(signature.to_bytes().into())
     }
 }
 

@@ -9,8 +9,7 @@ use anyhow::{Context, Result};
 use roundsman_core::model::DeviceId;
 use roundsman_core::vault::VaultError;
 use roundsman_core::{Error, State};
-use roundsman_server::Secret;
-use roundsman_server::admin::{AdminError, DeviceDetail, DeviceStatus};
+use roundsman_server::admin::{DeviceDetail, DeviceStatus};
 use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
@@ -69,17 +68,16 @@ pub(super) async fn wipe(world: &World, made: &[Vec<Made>], ledger: &mut Ledger<
     let (phone, rep) = world.phones().iter().zip(world.reps()).next_back().context("there is no phone")?;
     let device = device_of(phone)?;
 
-    let wrong = Secret::from("not the approval password");
-    let refused = world.act(move |admin, actor| admin.wipe(actor, device, "stolen", &wrong)).await?;
+    world.act(move |admin, actor| admin.propose_wipe(actor, device, "stolen", false)).await??;
+    phone.check_in().await?;
     ledger.promise(
-        "no wipe without the approval password",
-        matches!(refused, Err(AdminError::WrongApprovalPassword)),
+        "a wipe that nobody has approved wipes nothing",
+        !matches!(phone.client().state(), State::Wiping | State::Wiped),
     )?;
 
     let begun = Instant::now();
-    let password = Secret::new(world.sign_in().password.clone());
-    world.act(move |admin, actor| admin.wipe(actor, device, "stolen", &password)).await??;
-    ledger.say("wipe ordered and approved")?;
+    world.approve_wipes().await?;
+    ledger.say("wipe approved with a key that the server does not hold, and ordered")?;
     phone.check_in().await?;
     ledger.say(format!("delivered and carried out; the phone is {:?}", phone.client().state()))?;
     check_in_until(phone, |state| state == State::Wiped).await?;

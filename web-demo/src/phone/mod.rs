@@ -2,6 +2,7 @@
 //! Only the platform's keystore and the position are simulated.
 
 mod airplane;
+mod keystore;
 
 pub use airplane::Airplane;
 
@@ -10,7 +11,6 @@ use chrono::{DateTime, Utc};
 use roundsman_core::device::DeviceEvent;
 use roundsman_core::model::customer::Customer;
 use roundsman_core::model::geo::Position;
-use roundsman_core::platform::SoftwareKeys;
 use roundsman_core::store::{Changed, Observer, Subscription};
 use roundsman_core::sync::{Progress, Report, Step};
 use roundsman_core::vault::Passcode;
@@ -95,9 +95,7 @@ impl Phone {
     /// The folder can't be used, or the vault's files are damaged.
     pub fn open(number: usize, dir: &Path, name: &str) -> Result<Arc<Self>> {
         let vault = dir.join("vault");
-        let keys =
-            Arc::new(SoftwareKeys::new(dir.join("keystore"), Arc::new(roundsman_core::platform::OsEntropy)));
-        let config = Config::new(&vault, keys);
+        let config = Config::new(&vault, Arc::new(keystore::Keystore::new(&dir.join("keystore"))));
         let airplane = Arc::new(Airplane::over(Arc::clone(&config.transport)));
         let client = Client::open(Config {
             device_name: name.to_owned(),

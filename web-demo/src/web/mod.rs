@@ -21,6 +21,7 @@ use axum::routing::{get, post};
 use axum::{Router, serve};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -33,8 +34,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Serves the pages on this port of the loopback address, 0 for any that is free, and keeps the phones in
-    /// touch with their server.
+    /// Serves the pages on this port of the loopback address, 0 for any that is free, keeps the phones in touch with
+    /// their server, and approves each wipe that is proposed in the console.
     ///
     /// # Errors
     /// The port is in use.
@@ -48,6 +49,7 @@ impl Pages {
         for phone in world.phones() {
             work.spawn(Arc::clone(phone).stay_in_touch());
         }
+        work.spawn(approve_wipes(Arc::clone(&world)));
         let router = router(world, guard::Names::of_port(port));
         work.spawn(async move {
             // Ends only with the listener.
@@ -64,6 +66,16 @@ impl Pages {
     /// Stops serving.
     pub async fn stop(mut self) {
         self.work.shutdown().await;
+    }
+}
+
+/// Approves wipes for ever: in a demo, one person is both administrator and approver.
+async fn approve_wipes(world: Arc<World>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        // While the server stops, or is busy, there is another second.
+        let _ = world.approve_wipes().await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! SQL of devices, tickets, tokens, commands, receipts, shares and mutations.
 
-use super::{Tx, blob, bytes, id, json, maybe_bytes, number, to_json};
+use super::{Tx, blob, by_name, bytes, id, json, maybe_bytes, name_of, number, to_json};
 use crate::admin::DeviceStatus;
 use crate::storage::{
     CommandState, FleetRead, FleetWrite, RefreshToken, Result, StorageError, StoredCommand, StoredDevice,
@@ -27,22 +27,6 @@ const STATES: [(CommandState, &str); 3] = [
     (CommandState::Accepted, "accepted"),
     (CommandState::Superseded, "superseded"),
 ];
-
-fn name_of<T: PartialEq>(names: &[(T, &'static str)], value: &T) -> Result<&'static str> {
-    names
-        .iter()
-        .find(|(known, _)| known == value)
-        .map(|(_, name)| *name)
-        .ok_or(StorageError::Damaged("state"))
-}
-
-fn by_name<T: Copy>(names: &[(T, &'static str)], text: &str) -> Result<T> {
-    names
-        .iter()
-        .find(|(_, name)| *name == text)
-        .map(|(value, _)| *value)
-        .ok_or(StorageError::Damaged("state"))
-}
 
 fn device(row: &Row<'_>) -> Result<StoredDevice> {
     let key: Vec<u8> = row.get("key")?;

@@ -1,8 +1,12 @@
 //! The storage on SQLite with SQLCipher: one file, one writer, several readers.
 
+mod alerts;
+mod approvals;
+mod audit;
 mod fleet;
 mod people;
 mod records;
+mod rescue;
 
 use super::{ReadTx, Result, Storage, StorageError, WriteTx};
 use rusqlite::{Connection, OpenFlags};
@@ -12,7 +16,11 @@ use std::time::Duration;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_approvers_and_alerts.sql"),
+    include_str!("migrations/0003_rescue_and_audit.sql"),
+];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.
 const BUSY: Duration = Duration::from_secs(10);
@@ -40,7 +48,7 @@ impl Sqlite {
     }
 }
 
-fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
+pub(crate) fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
@@ -229,6 +237,24 @@ fn number(row: &rusqlite::Row<'_>, column: &str) -> Result<u64> {
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|_| StorageError::Damaged("value"))
+}
+
+/// The name that a value is stored under.
+fn name_of<T: PartialEq>(names: &[(T, &'static str)], value: &T) -> Result<&'static str> {
+    names
+        .iter()
+        .find(|(known, _)| known == value)
+        .map(|(_, name)| *name)
+        .ok_or(StorageError::Damaged("state"))
+}
+
+/// The value that is stored under a name.
+fn by_name<T: Copy>(names: &[(T, &'static str)], text: &str) -> Result<T> {
+    names
+        .iter()
+        .find(|(_, name)| *name == text)
+        .map(|(value, _)| *value)
+        .ok_or(StorageError::Damaged("state"))
 }
 
 fn json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: &str) -> Result<T> {

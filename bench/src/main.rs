@@ -1,0 +1,33 @@
+//! `roundsman-bench`: times what a promise is made about, each beside a baseline of the same run.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "the tables go to the terminal")]
+
+mod wipe;
+
+use clap::{Parser, Subcommand};
+
+/// Times what a promise is made about. Build with --release; nothing else should run on the machine.
+#[derive(Parser)]
+#[command(version, after_help = "Example:\n  cargo run --release -p roundsman-bench -- wipe")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// From a verified wipe to destroyed keys, with 1 MB, 100 MB and 1 GB in the vault's folder.
+    #[command(after_help = "Example:\n  cargo run --release -p roundsman-bench -- wipe --runs 5")]
+    Wipe {
+        /// Wipes of each size.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Wipe { runs } => wipe::run(runs).await,
+    }
+}

@@ -1,0 +1,132 @@
+//! On what terms the device goes on: the organisation's keys, its policy, the lease, and whether a command is being
+//! kept from it.
+
+use super::{Device, DeviceEvent, Talk, VaultError};
+use crate::vault::Renewal;
+use roundsman_protocol::api::CheckinAnswer;
+use roundsman_protocol::command::{Command, Refusal};
+use roundsman_protocol::envelope::Envelope;
+
+/// A lease named a command that was not given.
+#[derive(Default)]
+pub(super) enum Withheld {
+    /// No.
+    #[default]
+    No,
+    /// It may have been given in the meantime: the next report asks again.
+    AskAgain,
+    /// It was asked for again.
+    Asked,
+    /// It is withheld. `told` once a report has said so.
+    Yes { head: u64, told: bool },
+}
+
+impl Withheld {
+    /// Whether a report is due.
+    pub(super) fn asks(&self) -> bool {
+        matches!(self, Self::AskAgain | Self::Yes { told: false, .. })
+    }
+
+    /// What the next report says of it.
+    pub(super) fn report(&mut self) -> Option<u64> {
+        match self {
+            Self::AskAgain => {
+                *self = Self::Asked;
+                None
+            }
+            Self::Yes { head, told } => {
+                *told = true;
+                Some(*head)
+            }
+            Self::No | Self::Asked => None,
+        }
+    }
+
+    /// A lease has named a command that was not given.
+    fn missing(&mut self, number: u64) -> Option<DeviceEvent> {
+        match self {
+            Self::No | Self::AskAgain => {
+                *self = Self::AskAgain;
+                None
+            }
+            Self::Yes { head, .. } if *head == number => None,
+            Self::Asked | Self::Yes { .. } => {
+                *self = Self::Yes { head: number, told: false };
+                Some(DeviceEvent::Withheld { head: number })
+            }
+        }
+    }
+}
+
+impl Device {
+    /// Follows new roots, all or none, durably before anything that is signed under them is judged.
+    pub(super) fn follow_roots(&self, chain: &[Vec<u8>]) -> Result<Option<DeviceEvent>, VaultError> {
+        if chain.is_empty() {
+            return Ok(None);
+        }
+        let root = self.vault.read(|record| record.profile.root())??;
+        match root.follow(chain, self.vault.earliest()?) {
+            Ok(None) => Ok(None),
+            Ok(Some((root, envelope))) => {
+                self.vault.update(|record| {
+                    let profile = &mut record.profile;
+                    profile.root = envelope.to_vec();
+                    if !root.pins.is_empty() {
+                        profile.pins = root.pins;
+                    }
+                    if let Some(url) = root.url.filter(|url| !url.is_empty()) {
+                        profile.url = url;
+                    }
+                })?;
+                Ok(None)
+            }
+            Err(error) => Ok(Some(DeviceEvent::RootRefused(error))),
+        }
+    }
+
+    /// Takes a policy and a lease. One that is not valid changes nothing.
+    pub(super) fn take_terms(
+        &self,
+        answer: &CheckinAnswer,
+        talk: &mut Talk,
+    ) -> Result<Option<DeviceEvent>, VaultError> {
+        if let Some(policy) = &answer.policy
+            && let Err(error) = self.vault.renew_policy(policy)?
+        {
+            tracing::warn!(%error, "the server's policy is not valid");
+        }
+        let Some(lease) = &answer.lease else { return Ok(None) };
+        let given = self.vault.read(|record| record.last_seq)?.max(talk.given);
+        match self.vault.renew_lease(lease, given)? {
+            Ok(Renewal::Kept) => talk.withheld = Withheld::No,
+            Ok(Renewal::Older) => {}
+            Ok(Renewal::Withheld { head }) => return Ok(talk.withheld.missing(head)),
+            Err(error) => tracing::warn!(%error, "the server's lease is not valid"),
+        }
+        Ok(None)
+    }
+
+    /// Remembers a command of the server that is the next one, and is refused for what it asks: it is not kept from
+    /// this device.
+    pub(super) fn note_given(
+        &self,
+        envelope: &[u8],
+        refusal: Refusal,
+        talk: &mut Talk,
+    ) -> Result<(), VaultError> {
+        if !matches!(refusal, Refusal::NoChallenge | Refusal::Expired | Refusal::Order(_)) {
+            return Ok(());
+        }
+        // Its signature was good, or the reason would be another.
+        let Ok(Ok(command)) =
+            Envelope::from_bytes(envelope).map(|it| minicbor::decode::<Command>(&it.payload))
+        else {
+            return Ok(());
+        };
+        let (device, last) = self.vault.read(|record| (record.profile.device, record.last_seq))?;
+        if command.device == *device.0.as_bytes() && Some(command.seq) == last.checked_add(1) {
+            talk.given = command.seq;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! The sealed outbox: every unsent change once more, in files that only the organisation can read.
+//!
+//! Each change is sealed to the organisation's rescue key just before it is committed, in segments of the form of
+//! [`roundsman_protocol::rescue`], one file each in the folder `outbox`. So work that was not sent outlives what the
+//! vault does not: a forgotten passcode, a lock, a wipe.
+//!
+//! # Promises
+//! - A change that was committed is in a segment on the disk for as long as the server has not taken it.
+//! - Nothing on the device opens a segment, not even the object that wrote it.
+//! - A segment is removed only when none of its changes is unsent, and is never changed but for what was cut off.
+//! - The highest number of a commit in the segments bears witness against an older copy of the database.
+//!
+//! # Not promised
+//! - That a segment holds nothing else: a change that could not be committed, or one that was sent, may be there
+//!   still. The receiver knows both by their ids.
+
+mod error;
+mod files;
+
+pub use error::SealedError;
+pub(crate) use files::{SegmentFile, folder, paths, segments};
+
+use crate::platform::{Disk, Entropy};
+use files::{Summary, path};
+use roundsman_model::{DeviceId, OrgId};
+use roundsman_protocol::rescue::{FULL, MAX_CHANGES, MAX_SEGMENT, Sealer, SegmentHead};
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// Whose changes they are, and who may read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealTo {
+    /// The organisation.
+    pub org: OrgId,
+    /// The device.
+    pub device: DeviceId,
+    /// The organisation's public rescue key.
+    pub rescue_key: [u8; 32],
+}
+
+/// A change as it is sealed: its id, and the [`roundsman_protocol::sync::Mutation`] as JSON.
+pub(crate) type Plain = (Uuid, Zeroizing<Vec<u8>>);
+
+/// The sealed outbox of an open vault. All calls are safe from any thread.
+pub struct SealedOutbox {
+    /// The folder of the segments.
+    dir: PathBuf,
+    to: SealTo,
+    disk: Arc<dyn Disk>,
+    entropy: Arc<dyn Entropy>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What is known of each file.
+    segments: BTreeMap<Uuid, Summary>,
+    /// The segment that takes the next change.
+    open: Option<Open>,
+}
+
+struct Open {
+    segment: Uuid,
+    sealer: Sealer,
+    /// What the file begins with, until it is written with the first change.
+    head: Vec<u8>,
+    bytes: usize,
+    changes: usize,
+}
+
+impl SealedOutbox {
+    /// The sealed outbox in the vault's folder. Reads what can be read of the segments that are there; the next
+    /// change begins a new one. Nothing is written.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn open(
+        vault: &Path,
+        to: SealTo,
+        disk: Arc<dyn Disk>,
+        entropy: Arc<dyn Entropy>,
+    ) -> io::Result<Self> {
+        let dir = folder(vault);
+        let files = segments(&*disk, &dir)?;
+        // What this phone held under an identity it has no more is not this vault's, and bears no witness for it.
+        let own =
+            files.into_iter().filter(|file| file.summary.device.is_none_or(|device| device == to.device));
+        let segments = own.map(|file| (file.id, file.summary)).collect();
+        Ok(Self { dir, to, disk, entropy, state: Mutex::new(State { segments, open: None }) })
+    }
+
+    /// The highest number of a commit that is announced and not taken back; `None` if there is no segment.
+    pub fn last_commit(&self) -> Option<u64> {
+        self.state().segments.values().filter_map(Summary::last_commit).max()
+    }
+
+    /// The changes in the segments, but for those of commits that were taken back.
+    pub fn changes(&self) -> HashSet<Uuid> {
+        self.state().segments.values().flat_map(Summary::live).map(|(change, _)| change).collect()
+    }
+
+    /// Seals the changes of a commit. They are on the disk when this returns: one write, unless they are too many
+    /// for one segment.
+    ///
+    /// # Errors
+    /// The disk failed or is full, or there is no randomness. The commit must not happen then: what was written of
+    /// it is taken back, or will be by [`void`](Self::void).
+    pub(crate) fn seal(&self, commit: u64, changes: &[Plain]) -> Result<(), SealedError> {
+        let mut state = self.state();
+        let mut rest = changes;
+        while !rest.is_empty() {
+            match self.seal_some(&mut state, commit, rest) {
+                Ok(left) => rest = left,
+                Err(error) => {
+                    // What is torn must stay the last of its file.
+                    state.open = None;
+                    if let Err(error) = self.take_back(&mut state, commit) {
+                        tracing::warn!(%error, "a change that was not committed is still in the sealed outbox");
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes in every segment that announces this commit that it did not happen.
+    ///
+    /// # Errors
+    /// The disk failed. Some segments may still announce it; each is as it was or has the note.
+    pub fn void(&self, commit: u64) -> Result<(), SealedError> {
+        let mut state = self.state();
+        // Its number is given again, and must not be taken back in the same segment then.
+        state.open = None;
+        self.take_back(&mut state, commit)
+    }
+
+    /// Removes the segments that hold no change which is still unsent.
+    ///
+    /// # Errors
+    /// The disk failed. Some of them may still be there.
+    pub fn retain(&self, unsent: impl Fn(Uuid) -> bool) -> Result<(), SealedError> {
+        let mut state = self.state();
+        let idle = |summary: &Summary| !summary.changes.iter().any(|(change, _)| unsent(*change));
+        let done: Vec<Uuid> =
+            state.segments.iter().filter(|(_, summary)| idle(summary)).map(|(id, _)| *id).collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        state.open.take_if(|open| done.contains(&open.segment));
+        for segment in done {
+            self.disk.remove(&path(&self.dir, segment))?;
+            state.segments.remove(&segment);
+        }
+        Ok(self.disk.sync_dir(&self.dir)?)
+    }
+
+    /// Seals as many changes as the open segment takes, in one write; the others are returned.
+    fn seal_some<'c>(
+        &self,
+        state: &mut State,
+        commit: u64,
+        changes: &'c [Plain],
+    ) -> Result<&'c [Plain], SealedError> {
+        let State { segments, open } = state;
+        open.take_if(|open| open.changes >= MAX_CHANGES || open.bytes >= FULL);
+        let open = match open {
+            Some(open) => open,
+            none => none.insert(self.begin()?),
+        };
+        let fresh = !open.head.is_empty();
+        let mut bytes = std::mem::take(&mut open.head);
+        let mut sealed = 0;
+        for (change, plaintext) in changes {
+            if open.changes + sealed >= MAX_CHANGES || open.bytes + bytes.len() >= FULL {
+                break;
+            }
+            if FULL + plaintext.len() + 256 > MAX_SEGMENT {
+                return Err(SealedError::TooLarge);
+            }
+            bytes.extend(open.sealer.seal(*change, commit, plaintext).map_err(|_| SealedError::Key)?);
+            sealed += 1;
+        }
+        if fresh {
+            self.disk.create_dir_all(&self.dir)?;
+            if let Some(vault) = self.dir.parent() {
+                self.disk.sync_dir(vault)?;
+            }
+            // Known before it is written: a part of it may come to be there.
+            segments.insert(open.segment, Summary::default());
+        }
+        self.disk.append_sync(&path(&self.dir, open.segment), &bytes)?;
+        if fresh {
+            self.disk.sync_dir(&self.dir)?;
+        }
+        open.bytes += bytes.len();
+        open.changes += sealed;
+        let (done, rest) = changes.split_at(sealed);
+        let summary = segments.entry(open.segment).or_default();
+        summary.changes.extend(done.iter().map(|(change, _)| (*change, commit)));
+        Ok(rest)
+    }
+
+    fn begin(&self) -> Result<Open, SealedError> {
+        let seed = self.entropy.secret()?;
+        let segment = uuid::Builder::from_random_bytes(self.entropy.bytes()?).into_uuid();
+        let head = SegmentHead { org: self.to.org, device: self.to.device, segment };
+        let (sealer, head) =
+            Sealer::begin(*seed, &self.to.rescue_key, &head).map_err(|_| SealedError::Key)?;
+        Ok(Open { segment, sealer, head, bytes: 0, changes: 0 })
+    }
+
+    fn take_back(&self, state: &mut State, commit: u64) -> Result<(), SealedError> {
+        let mut outcome = Ok(());
+        for (segment, summary) in &mut state.segments {
+            match files::take_back(&*self.disk, &self.dir, *segment, commit) {
+                Ok(Some(read)) => *summary = read,
+                Ok(None) => {}
+                Err(error) => outcome = Err(error.into()),
+            }
+        }
+        outcome
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,481 @@
+//! Unsent work outlives the vault: whatever stops the app, the server and the sealed outbox hold every change that
+//! was committed, and only the organisation opens the latter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod vault_kit;
+
+use proptest::prelude::*;
+use roundsman_core::customers::Customers;
+use roundsman_core::model::{DeviceSeq, Rev, RuleError};
+use roundsman_core::outbox::Outbox;
+use roundsman_core::platform::{Disk, OsEntropy, PlatformKeys, RealDisk};
+use roundsman_core::protocol::api::DeviceState;
+use roundsman_core::protocol::command::Kind;
+use roundsman_core::protocol::receipt::{Progress, Rescue};
+use roundsman_core::protocol::sync::{MutationResult, Outcome};
+use roundsman_core::store::{Store, StoreError};
+use roundsman_core::vault::{VaultError, VaultState};
+use roundsman_core::{Error, Error::Store as Stored};
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::{Arc, LazyLock};
+use uuid::Uuid;
+use vault_kit::{App, Fault, Office, Phone, RIGHT};
+
+/// A phone with an empty store, its share in escrow.
+static TEMPLATE: LazyLock<(Phone, Office)> = LazyLock::new(|| {
+    let mut office = Office::new();
+    let phone = Phone::enrolled(&mut office);
+    phone.start().unwrap().make_store(&office).close();
+    (phone, office)
+});
+
+/// The app with its store open. Without a close it is left as by a kill.
+struct Session {
+    app: App,
+    store: Arc<Store>,
+    customers: Customers,
+    outbox: Outbox,
+}
+
+impl Session {
+    fn open(phone: &Phone, office: &Office) -> Self {
+        let app = phone.start().unwrap();
+        let store = Arc::new(app.open_store(office).unwrap());
+        let (clock, entropy) = (phone.clock.clone(), Arc::new(OsEntropy));
+        Self {
+            customers: Customers::new(store.clone(), clock.clone(), entropy.clone()),
+            outbox: Outbox::new(store.clone(), clock, entropy),
+            store,
+            app,
+        }
+    }
+
+    fn add(&self) -> Result<(), Error> {
+        let draft = self.customers.draft("C1", "Corner", "nj")?;
+        self.customers.add(&draft).map(drop)
+    }
+
+    fn unsent(&self) -> BTreeSet<Uuid> {
+        // The refused ones are not pending, but sealed like the others.
+        let refused = self.outbox.unsent().unwrap().len();
+        let pending = self.store.pending(1_000).unwrap();
+        assert!(pending.len() <= refused);
+        pending.into_iter().map(|mutation| mutation.id).collect()
+    }
+
+    fn settle(&self, number: usize, reject: bool) -> Option<Uuid> {
+        let pending = self.store.pending(1_000).unwrap();
+        let mutation = pending.get(number % pending.len().max(1))?;
+        let outcome = if reject {
+            Outcome::Rejected { reason: RuleError::NotAllowed }
+        } else {
+            Outcome::Applied { rev: Rev(1), conflicts: vec![] }
+        };
+        self.store.settle(&[MutationResult { seq: mutation.seq, outcome }]).unwrap();
+        (!reject).then_some(mutation.id)
+    }
+
+    fn close(self, phone: &Phone) {
+        self.store.close();
+        self.app.vault.note_commit(self.store.commit_number()).unwrap();
+        assert_eq!(phone.keys.mark().unwrap().unwrap().len(), 33);
+    }
+}
+
+/// What is in the segments on the phone, as the rescue key opens it.
+fn sealed(phone: &Phone) -> BTreeSet<Uuid> {
+    let files = RealDisk.list(&phone.file("outbox")).unwrap();
+    files.iter().flat_map(|file| Office::opened(&fs::read(file).unwrap())).collect()
+}
+
+fn complete(office: &Office) -> Rescue {
+    let Some(Progress::Complete { rescue, .. }) = office.receipts.last().map(|last| &last.progress) else {
+        panic!("the wipe is not complete: {:?}", office.proven())
+    };
+    *rescue
+}
+
+/// A phone with three changes in two segments, closed; and their ids.
+fn unsent_work() -> (Phone, Office, BTreeSet<Uuid>) {
+    let (template, office) = &*TEMPLATE;
+    let (phone, office) = (template.copy(), office.clone());
+    let session = Session::open(&phone, &office);
+    session.add().unwrap();
+    session.add().unwrap();
+    session.close(&phone);
+    let session = Session::open(&phone, &office);
+    session.add().unwrap();
+    let unsent = session.unsent();
+    session.close(&phone);
+    assert_eq!((unsent.len(), sealed(&phone)), (3, unsent.clone()));
+    (phone, office, unsent)
+}
+
+#[test]
+fn a_wiped_device_hands_over_what_it_can_not_read() {
+    let (phone, mut office, unsent) = unsent_work();
+    let kind = office.wipe();
+    office.order(kind);
+    office.takes_segments = false;
+    let app = phone.start().unwrap();
+    // The vault is closed, so nobody can say how much was not sent.
+    let answer = office.answer(&app.device.report(None).unwrap());
+    app.device.take(&answer, None, &|| ()).unwrap();
+    app.talk(&mut office).unwrap();
+    // Nothing is left but what waits, and the control file that remembers it.
+    assert_eq!(phone.files(), ["control.a", "control.b", "in-use", "outbox"]);
+    assert_eq!((app.vault.state(), sealed(&phone)), (VaultState::Wiping, unsent.clone()));
+    assert!(matches!(&office.receipts[0].progress, Progress::Shredded { unsent: Some(3), .. }));
+    drop(app);
+
+    office.takes_segments = true;
+    let app = phone.start().unwrap();
+    assert_eq!(app.device.report(None).unwrap().state, DeviceState::Wiped);
+    app.talk(&mut office).unwrap();
+    assert_eq!((app.vault.state(), phone.files()), (VaultState::Wiped, vec!["tombstone".to_owned()]));
+    assert_eq!(office.proven(), ["shredded", "complete"]);
+    assert_eq!((complete(&office), office.rescued()), (Rescue { segments: 2, discarded: 0 }, unsent));
+    assert_eq!(phone.keys.mark(), Ok(None));
+}
+
+#[test]
+fn an_order_that_does_not_spare_unsent_work_removes_it() {
+    let (phone, mut office, _) = unsent_work();
+    let kind = office.wipe_all();
+    office.order(kind);
+    let app = phone.start().unwrap();
+    app.talk(&mut office).unwrap();
+    assert_eq!((app.vault.state(), phone.files()), (VaultState::Wiped, vec!["tombstone".to_owned()]));
+    assert_eq!((complete(&office), office.segments()), (Rescue { segments: 0, discarded: 2 }, 0));
+}
+
+#[test]
+fn what_the_server_does_not_take_for_thirty_days_is_given_up() {
+    let (phone, mut office, _) = unsent_work();
+    let kind = office.wipe();
+    office.order(kind);
+    office.takes_segments = false;
+    let app = phone.start().unwrap();
+    app.talk(&mut office).unwrap();
+    let thirty_days = 30 * 24 * 3600;
+    phone.clock.advance(thirty_days);
+    app.talk(&mut office).unwrap();
+    assert_eq!(app.vault.state(), VaultState::Wiping);
+    phone.clock.advance(1);
+    app.talk(&mut office).unwrap();
+    assert_eq!(app.vault.state(), VaultState::Wiped);
+    assert_eq!(complete(&office), Rescue { segments: 0, discarded: 2 });
+}
+
+#[test]
+fn a_segment_that_is_confirmed_twice_counts_once() {
+    let (phone, mut office, _) = unsent_work();
+    let kind = office.wipe();
+    office.order(kind);
+    office.takes_segments = false;
+    let app = phone.start().unwrap();
+    app.talk(&mut office).unwrap();
+    let first = app.device.waiting_segments().unwrap()[0];
+    // It is noted, and the segment can't be removed yet.
+    phone.disk.fail_at(4, Fault::Kill);
+    assert!(app.device.segment_stored(first).is_err());
+    phone.heal();
+    drop(app);
+    office.takes_segments = true;
+    let app = phone.start().unwrap();
+    app.talk(&mut office).unwrap();
+    assert_eq!(complete(&office), Rescue { segments: 2, discarded: 0 });
+    app.device.segment_stored(first).unwrap_err();
+}
+
+#[test]
+fn a_wipe_with_unsent_work_that_is_interrupted_hands_all_of_it_over() {
+    let (template, mut office, unsent) = unsent_work();
+    let kind = office.wipe();
+    office.order(kind);
+    let mut faults = 0;
+    for (on_disk, fault) in [
+        (true, Fault::Once),
+        (true, Fault::Kill),
+        (true, Fault::PowerCut),
+        (false, Fault::Once),
+        (false, Fault::Kill),
+    ] {
+        for number in 0.. {
+            let (phone, mut office) = (template.copy(), office.clone());
+            if on_disk {
+                phone.disk.fail_at(number, fault);
+            } else {
+                phone.keys.fail_at(number, fault);
+            }
+            let _ = phone.start().and_then(|app| app.talk(&mut office));
+            let reached = if on_disk { phone.disk.failed() } else { phone.keys.failed() };
+            phone.heal();
+            let what = format!("{fault:?} at call {number}, on the disk: {on_disk}");
+            let app = phone.start().unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            if app.vault.state() == VaultState::Wiping {
+                assert!(!phone.files().iter().any(|name| name.starts_with("slots")), "{what}");
+            }
+            if app.vault.state() != VaultState::Wiped {
+                app.talk(&mut office).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            }
+            assert_eq!(app.vault.state(), VaultState::Wiped, "{what}");
+            assert_eq!(phone.files(), ["tombstone"], "{what}");
+            assert_eq!(office.proven(), ["shredded", "complete"], "{what}");
+            assert_eq!(complete(&office), Rescue { segments: 2, discarded: 0 }, "{what}");
+            assert_eq!(office.rescued(), unsent, "{what}");
+            if !reached {
+                break;
+            }
+            faults += 1;
+        }
+    }
+    assert!(faults > 150, "{faults}");
+}
+
+#[test]
+fn a_control_file_that_was_put_back_keeps_the_vault_closed_until_the_office_has_decided() {
+    let (phone, mut office, _) = unsent_work();
+    let names = ["control.a", "control.b"];
+    let older = names.map(|name| fs::read(phone.file(name)).unwrap());
+    let app = phone.start().unwrap();
+    app.opens_with(RIGHT).unwrap();
+    assert!(app.opens_with("not the right one").is_err());
+    app.vault.note_commit(100).unwrap();
+    drop(app);
+    for (name, bytes) in names.iter().zip(&older) {
+        fs::write(phone.file(name), bytes).unwrap();
+    }
+    for _ in 0..3 {
+        // Reports bring the file nearer to the mark; it is known all the same.
+        let app = phone.start().unwrap();
+        assert!(matches!(app.opens_with(RIGHT), Err(VaultError::RolledBack)));
+        assert_eq!(app.vault.state(), VaultState::Ready, "no wipe and no lock on suspicion");
+        app.talk(&mut office).unwrap();
+        app.vault.note_commit(3).unwrap();
+        assert_eq!(app.vault.seen_commit().unwrap(), 100);
+    }
+    office.order(Kind::Lock);
+    office.grants_unlock = true;
+    let app = phone.start().unwrap();
+    app.talk(&mut office).unwrap();
+    drop(app);
+    phone.start().unwrap().opens_with(RIGHT).unwrap();
+}
+
+#[test]
+fn a_change_that_can_not_be_sealed_is_not_made() {
+    let (template, office, unsent) = unsent_work();
+    for fault in [Fault::Once, Fault::Kill] {
+        for number in 0.. {
+            let phone = template.copy();
+            let session = Session::open(&phone, &office);
+            phone.disk.fail_at(number, fault);
+            let outcome = session.add();
+            if !phone.disk.failed() {
+                assert!(outcome.is_ok());
+                assert!(number > 3, "{number} calls");
+                break;
+            }
+            phone.heal();
+            match outcome {
+                Ok(()) => assert_eq!(session.unsent().len(), 4, "{fault:?} at call {number}"),
+                Err(error) => {
+                    assert!(matches!(error, Stored(StoreError::Io { .. })), "{error}");
+                    assert_eq!(session.unsent(), unsent, "{fault:?} at call {number}");
+                }
+            }
+            // The store goes on, and so does the next session.
+            session.add().unwrap();
+            let now = session.unsent();
+            assert!(sealed(&phone).is_superset(&now), "{fault:?} at call {number}");
+            drop(session);
+            let phone = phone.copy();
+            let session = Session::open(&phone, &office);
+            assert_eq!(session.unsent(), now, "{fault:?} at call {number}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_goes_when_all_of_its_changes_are_sent() {
+    let (template, office) = &*TEMPLATE;
+    let phone = template.copy();
+    let session = Session::open(&phone, office);
+    let segments = || RealDisk.list(&phone.file("outbox")).unwrap().len();
+    for _ in 0..300 {
+        session.add().unwrap();
+    }
+    assert_eq!(segments(), 2, "a segment takes 256 changes");
+    for _ in 0..255 {
+        session.settle(0, false);
+    }
+    session.settle(0, true);
+    assert_eq!(segments(), 2, "a refused change is unsent");
+    session.outbox.discard(DeviceSeq(256)).unwrap();
+    assert_eq!((segments(), sealed(&phone)), (1, session.unsent()));
+    // The segment of the next change goes with the last one that is settled.
+    while session.settle(0, false).is_some() {}
+    assert_eq!(segments(), 0);
+    session.add().unwrap();
+    assert_eq!((segments(), sealed(&phone)), (1, session.unsent()));
+}
+
+#[test]
+fn an_answer_is_stored_even_if_its_segment_can_not_be_removed() {
+    let (template, office, unsent) = unsent_work();
+    for fault in [Fault::Once, Fault::Kill] {
+        for number in 0.. {
+            let phone = template.copy();
+            let session = Session::open(&phone, &office);
+            phone.disk.fail_at(number, fault);
+            while session.settle(0, false).is_some() {}
+            let reached = phone.disk.failed();
+            phone.heal();
+            assert!(session.unsent().is_empty() && sealed(&phone).is_subset(&unsent));
+            session.close(&phone);
+            let session = Session::open(&phone, &office);
+            assert!(session.unsent().is_empty(), "{fault:?} at call {number}");
+            assert!(sealed(&phone).is_empty(), "{fault:?} at call {number}");
+            if !reached {
+                assert!(number > 2, "{number} calls");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_before_a_commit_costs_no_later_start() {
+    let (template, office, unsent) = unsent_work();
+    let left = template.copy();
+    let session = Session::open(&template, &office);
+    session.add().unwrap();
+    fs::remove_dir_all(left.file("outbox")).unwrap();
+    fs::rename(template.file("outbox"), left.file("outbox")).unwrap();
+    for fault in [Fault::Once, Fault::Kill] {
+        for number in 0.. {
+            let phone = left.copy();
+            let app = phone.start().unwrap();
+            phone.disk.fail_at(number, fault);
+            let profile = office.profile();
+            // The disk may be too broken to read the segments, but not to leave them as they are.
+            drop(app.vault.sealed_outbox(&profile).map(|sealed| app.open_store_with(sealed).map(drop)));
+            let reached = phone.disk.failed();
+            phone.heal();
+            drop(app);
+            let session = Session::open(&phone, &office);
+            assert_eq!((session.unsent(), sealed(&phone)), (unsent.clone(), unsent.clone()));
+            session.add().unwrap();
+            assert_eq!(sealed(&phone), session.unsent(), "{fault:?} at call {number}");
+            if !reached {
+                assert!(number > 5, "{number} calls");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_database_without_its_sealed_outbox_gets_another() {
+    let (phone, office, unsent) = unsent_work();
+    fs::remove_dir_all(phone.file("outbox")).unwrap();
+    let session = Session::open(&phone, &office);
+    assert_eq!((sealed(&phone), session.unsent()), (unsent.clone(), unsent));
+}
+
+/// What happens to a phone.
+#[derive(Clone, Debug)]
+enum Event {
+    Add,
+    Settle(usize, bool),
+    /// The next call to the disk after so many fails, once or from then on.
+    Fault(usize, bool),
+    Kill,
+    /// The app is stopped after a change is sealed and before it is committed.
+    CutCommit,
+    Restart,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => Just(Event::Add),
+        3 => (any::<usize>(), prop::bool::weighted(0.3)).prop_map(|(n, reject)| Event::Settle(n, reject)),
+        2 => (0usize..9, any::<bool>()).prop_map(|(n, once)| Event::Fault(n, once)),
+        1 => Just(Event::Kill),
+        1 => Just(Event::CutCommit),
+        1 => Just(Event::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_server_and_the_outbox_hold_all_that_was_committed(
+        events in prop::collection::vec(event(), 1..24),
+        lock in any::<bool>(),
+        seen in any::<bool>(),
+    ) {
+        let (template, office) = &*TEMPLATE;
+        let (mut phone, mut office) = (template.copy(), office.clone());
+        let mut session = Session::open(&phone, &office);
+        let mut server = BTreeSet::new();
+        let mut committed = BTreeSet::new();
+        let mut failed = 0;
+        for event in events {
+            match event {
+                Event::Add => {
+                    let before = session.unsent();
+                    let added = session.add();
+                    let now: BTreeSet<Uuid> = session.unsent().difference(&before).copied().collect();
+                    prop_assert_eq!(now.len(), usize::from(added.is_ok()));
+                    failed += usize::from(added.is_err());
+                    committed.extend(now);
+                }
+                Event::Settle(number, reject) => server.extend(session.settle(number, reject)),
+                Event::Fault(number, once) => {
+                    phone.disk.fail_at(number, if once { Fault::Once } else { Fault::Kill });
+                    continue;
+                }
+                Event::Kill => {
+                    phone = phone.copy();
+                    session = Session::open(&phone, &office);
+                }
+                Event::CutCommit => {
+                    phone.heal();
+                    let left = phone.copy();
+                    session.add().unwrap();
+                    let after = phone.copy();
+                    let _ = fs::remove_dir_all(left.file("outbox"));
+                    fs::rename(after.file("outbox"), left.file("outbox")).unwrap();
+                    phone = left;
+                    session = Session::open(&phone, &office);
+                }
+                Event::Restart => {
+                    phone.heal();
+                    session.close(&phone);
+                    session = Session::open(&phone, &office);
+                }
+            }
+            if phone.disk.failed() {
+                phone.heal();
+            }
+        }
+        phone.heal();
+        let unsent: BTreeSet<Uuid> = committed.difference(&server).copied().collect();
+        prop_assert!(session.unsent().is_subset(&unsent));
+        if seen {
+            session.app.vault.note_commit(session.store.commit_number()).unwrap();
+        }
+        let Session { app, store, .. } = session;
+        drop(store);
+        let kind = office.wipe();
+        office.order(if lock { Kind::Lock } else { kind });
+        app.talk(&mut office).unwrap();
+        let held = if lock { sealed(&phone) } else { office.rescued() };
+        prop_assert!(unsent.is_subset(&held));
+        // A change that failed may be held too, if the disk broke before it could be taken back.
+        prop_assert!(held.difference(&committed).count() <= failed);
+    }
+}

@@ -1,0 +1,146 @@
+//! Alerts: what an administrator should look at.
+
+use super::{Admin, AdminError, actor_name, allow, record, time};
+use crate::devices::watch;
+use chrono::{DateTime, Utc};
+use roundsman_model::{DeviceId, UserId};
+use uuid::Uuid;
+
+/// What was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AlertKind {
+    /// Two devices answer with one key; the device was locked.
+    Copied,
+    /// A device's store went back to an older state; the device was locked.
+    StoreWentBack,
+    /// A spent refresh token was used again; the device was locked.
+    TokenReuse,
+    /// A phone's starts alternate.
+    BootsAlternate,
+    /// A device that takes turns reported without one.
+    TurnMissing,
+    /// A device does not get a command that was given.
+    Withheld,
+    /// The policy does not let the phone's state pass.
+    Posture,
+    /// A device brought a receipt that proves nothing.
+    Receipt,
+    /// Many wipes in a short time: further ones are held.
+    WipeBreaker,
+    /// A wipe on its way was approved by people who are no approvers any more.
+    WipeVoid,
+    /// A device's audit log is not what it was.
+    AuditLog,
+}
+
+impl AlertKind {
+    /// Every kind, with the name it is stored under.
+    pub(crate) const NAMES: [(Self, &'static str); 11] = [
+        (Self::Copied, "copied"),
+        (Self::StoreWentBack, "store_went_back"),
+        (Self::TokenReuse, "token_reuse"),
+        (Self::BootsAlternate, "boots_alternate"),
+        (Self::TurnMissing, "turn_missing"),
+        (Self::Withheld, "withheld"),
+        (Self::Posture, "posture"),
+        (Self::Receipt, "receipt"),
+        (Self::WipeBreaker, "wipe_breaker"),
+        (Self::WipeVoid, "wipe_void"),
+        (Self::AuditLog, "audit_log"),
+    ];
+
+    /// The words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Copied => "two devices answer with this device's key; it was locked",
+            Self::StoreWentBack => "an older copy of this device's data was put back; it was locked",
+            Self::TokenReuse => "a copied sign-in of this device was used; it was locked",
+            Self::BootsAlternate => "two phones seem to take turns as this device",
+            Self::TurnMissing => "this device reported without the proof that it is no copy",
+            Self::Withheld => "a command that was given does not reach this device",
+            Self::Posture => "the policy does not let this phone's state pass",
+            Self::Receipt => "this device brought a receipt that proves nothing",
+            Self::WipeBreaker => "many wipes in a short time: further ones are held",
+            Self::WipeVoid => "the approvals of this device's wipe no longer count: propose it again",
+            Self::AuditLog => "entries of this device's audit log are missing or were changed",
+        }
+    }
+}
+
+/// An alert.
+#[derive(Clone, Debug)]
+pub struct AlertView {
+    /// Its id.
+    pub id: Uuid,
+    /// What was noticed.
+    pub kind: AlertKind,
+    /// The device it is about.
+    pub device: Option<DeviceId>,
+    /// That device's name.
+    pub device_name: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Figures to it; may be empty.
+    pub detail: String,
+    /// Who has seen it, and when.
+    pub seen: Option<(String, DateTime<Utc>)>,
+}
+
+impl Admin {
+    /// The alerts: those that nobody has seen first, then the latest first.
+    ///
+    /// # Errors
+    /// [`AdminError::Storage`].
+    pub fn alerts(&self, limit: usize) -> Result<Vec<AlertView>, AdminError> {
+        let tx = self.app.storage.read()?;
+        tx.alerts(limit)?
+            .into_iter()
+            .map(|alert| {
+                let device = alert.device.map(|device| tx.device(device)).transpose()?.flatten();
+                let seen_by = alert.seen_by.map(|by| actor_name(tx.as_ref(), by)).transpose()?;
+                Ok(AlertView {
+                    id: alert.id,
+                    kind: alert.kind,
+                    device: alert.device,
+                    device_name: device.map(|device| device.name),
+                    at: time(alert.at_ms),
+                    detail: alert.detail,
+                    seen: seen_by.zip(alert.seen_ms.map(time)),
+                })
+            })
+            .collect()
+    }
+
+    /// Notes that an alert was seen. The same thing raises a new one from now on.
+    ///
+    /// # Errors
+    /// [`AdminError::NotFound`] if there is no such alert.
+    pub fn acknowledge(&self, actor: UserId, alert: Uuid) -> Result<(), AdminError> {
+        let now = self.app.now();
+        let mut tx = self.app.storage.write()?;
+        allow(tx.as_ref(), actor)?;
+        let mut alert = tx.alert(alert)?.ok_or(AdminError::NotFound)?;
+        if alert.seen_ms.is_none() {
+            alert.seen_by = Some(actor);
+            alert.seen_ms = Some(now.timestamp_millis());
+            tx.put_alert(&alert)?;
+            record(tx.as_mut(), actor, "acknowledge", alert.id, now)?;
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// Takes the next turn of every device, whatever it is. For the first start after a backup was put back: the
+    /// server has forgotten turns that were taken since, and would take every device for a copy.
+    ///
+    /// # Errors
+    /// [`AdminError::Storage`].
+    pub fn trust_turns_anew(&self, actor: UserId) -> Result<(), AdminError> {
+        let mut tx = self.app.storage.write()?;
+        allow(tx.as_ref(), actor)?;
+        for device in tx.devices()? {
+            watch::trust_again(tx.as_mut(), &device)?;
+        }
+        record(tx.as_mut(), actor, "trust_turns_anew", "", self.app.now())?;
+        Ok(tx.commit()?)
+    }
+}

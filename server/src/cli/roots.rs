@@ -1,0 +1,145 @@
+//! `root`: which keys the organisation trusts.
+
+use crate::Data;
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use roundsman_protocol::b64;
+use roundsman_protocol::envelope::Domain;
+use roundsman_protocol::keys::KeyId;
+use roundsman_protocol::root::PublicKey;
+use roundsman_server::Admin;
+use roundsman_server::admin::{RootChange, RootView};
+use roundsman_server::keyfile::{KeyFile, KeyKind};
+use std::path::PathBuf;
+
+#[derive(Subcommand)]
+pub(crate) enum RootCommand {
+    /// Shows the present root.
+    #[command(after_help = "Example:\n  roundsman-server root show --data ./data")]
+    Show(Data),
+    /// Adds a person who approves wipes.
+    #[command(after_help = "Example:\n  \
+        roundsman-server root add-approver --data ./data --root-key root.key --name Ana --public=3q2-7w…")]
+    AddApprover {
+        #[command(flatten)]
+        signed: Signed,
+        /// Whose key it is.
+        #[arg(long)]
+        name: String,
+        /// The public key, as `approver new` prints it.
+        #[arg(long, value_name = "KEY", value_parser = public_key)]
+        public: PublicKey,
+    },
+    /// Removes a person who approves wipes.
+    #[command(after_help = "Example:\n  \
+        roundsman-server root remove-approver --data ./data --root-key root.key --key 5f0c…")]
+    RemoveApprover {
+        #[command(flatten)]
+        signed: Signed,
+        /// The key's id, as `root show` lists it.
+        #[arg(long, value_name = "ID")]
+        key: String,
+    },
+    /// Sets how many approvers a wipe takes.
+    #[command(after_help = "Example:\n  \
+        roundsman-server root set-threshold --data ./data --root-key root.key --approvers 2")]
+    SetThreshold {
+        #[command(flatten)]
+        signed: Signed,
+        /// How many.
+        #[arg(long, value_name = "NUMBER")]
+        approvers: u8,
+    },
+    /// Has the server sign with a new key, and devices no longer trust the old one.
+    #[command(after_help = "Example:\n  \
+        roundsman-server root rotate-command-key --data ./data --root-key root.key")]
+    RotateCommandKey {
+        #[command(flatten)]
+        signed: Signed,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Signed {
+    #[command(flatten)]
+    data: Data,
+    /// A file with a root key; repeat it where the root takes several.
+    #[arg(long = "root-key", value_name = "FILE", required = true)]
+    root_keys: Vec<PathBuf>,
+}
+
+pub(crate) fn run(command: RootCommand) -> Result<()> {
+    let (signed, change) = match command {
+        RootCommand::Show(data) => {
+            show(&Admin::open(&data.dir)?.root()?);
+            return Ok(());
+        }
+        RootCommand::AddApprover { signed, name, public } => {
+            let mut approvers = approvers(&signed)?;
+            approvers.retain(|(_, key)| *key != public);
+            approvers.push((name, public));
+            (signed, RootChange { approvers: Some(approvers), ..RootChange::default() })
+        }
+        RootCommand::RemoveApprover { signed, key } => {
+            let mut approvers = approvers(&signed)?;
+            let before = approvers.len();
+            approvers.retain(|(_, public)| KeyId::of(&public.0).to_string() != key);
+            if approvers.len() == before {
+                bail!("no approver has this key; `root show` lists them");
+            }
+            (signed, RootChange { approvers: Some(approvers), ..RootChange::default() })
+        }
+        RootCommand::SetThreshold { signed, approvers } => {
+            (signed, RootChange { approver_threshold: Some(approvers), ..RootChange::default() })
+        }
+        RootCommand::RotateCommandKey { signed } => {
+            (signed, RootChange { rotate_command_key: true, ..RootChange::default() })
+        }
+    };
+    publish(&signed, change)
+}
+
+fn approvers(signed: &Signed) -> Result<Vec<(String, PublicKey)>> {
+    let root = Admin::open(&signed.data.dir)?.root()?;
+    Ok(root.approvers.into_iter().map(|approver| (approver.label, approver.public)).collect())
+}
+
+/// Drafts the next root, signs it here, and makes it the present one.
+fn publish(signed: &Signed, change: RootChange) -> Result<()> {
+    let admin = Admin::open(&signed.data.dir)?;
+    let keys = signed.root_keys.iter().map(|path| {
+        let key = KeyFile::read(path).with_context(|| format!("{} can't be used", path.display()))?;
+        key.expect(KeyKind::Root)?;
+        Ok(key)
+    });
+    let keys: Vec<KeyFile> = keys.collect::<Result<_>>()?;
+    let draft = admin.propose_root(Admin::OPERATOR, change)?;
+    let signatures = keys
+        .iter()
+        .map(|key| Ok((key.id(), key.sign(Domain::Root, &draft.payload)?)))
+        .collect::<Result<Vec<_>>>()?;
+    show(&admin.publish_root(draft.payload, &signatures)?);
+    println!("Devices get it with their next report.");
+    Ok(())
+}
+
+fn show(root: &RootView) {
+    println!("Root {}, to be replaced before {}", root.version, root.expires_at.format("%Y-%m-%d"));
+    println!("A wipe takes {} of these approvers:", root.approver_threshold);
+    for approver in &root.approvers {
+        println!("  {}  {}", approver.id, approver.label);
+    }
+    println!("The next root takes {} of these keys:", root.root_threshold);
+    for key in &root.root_keys {
+        println!("  {}", KeyId::of(&key.0));
+    }
+    println!("The server signs with:");
+    for key in &root.command_keys {
+        println!("  {}", KeyId::of(&key.0));
+    }
+}
+
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    let key = b64::decode(text).and_then(|bytes| bytes.try_into().ok());
+    key.map(PublicKey).ok_or_else(|| "a public key is 43 letters and digits in base64url".to_owned())
+}

@@ -1,0 +1,31 @@
+//! Raising alerts.
+
+use crate::admin::AlertKind;
+use crate::storage::{Result, StoredAlert, WriteTx};
+use chrono::{DateTime, Utc};
+use roundsman_model::DeviceId;
+use uuid::Uuid;
+
+/// Raises an alert, unless one of the same kind about the same device waits to be seen.
+pub(crate) fn raise(
+    tx: &mut dyn WriteTx,
+    kind: AlertKind,
+    device: Option<DeviceId>,
+    detail: String,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if tx.has_unseen(kind, device)? {
+        return Ok(());
+    }
+    let about = device.map(|device| device.to_string()).unwrap_or_default();
+    tracing::warn!(device = about, detail, "alert: {}", kind.words());
+    tx.put_alert(&StoredAlert {
+        id: Uuid::now_v7(),
+        device,
+        kind,
+        at_ms: now.timestamp_millis(),
+        detail,
+        seen_by: None,
+        seen_ms: None,
+    })
+}

@@ -1,0 +1,185 @@
+//! What gives a copied or tampered device away.
+//!
+//! A device and its server take turns: each report names the nonce of the answer before it. Two devices with one key
+//! can't both, so the second report of the slower one raises the alarm: the device is locked, never wiped.
+
+use super::alerts::raise;
+use super::commands;
+use crate::admin::AlertKind;
+use crate::keys::OrgKeys;
+use crate::random;
+use crate::refusal::Refusal;
+use crate::storage::{StoredDevice, StoredWatch, TurnState, WriteTx};
+use chrono::{DateTime, Utc};
+use roundsman_protocol::ErrorCode;
+use roundsman_protocol::api::{Checkin, DeviceState, Turn};
+use roundsman_protocol::policy::Policy;
+use roundsman_protocol::posture::{Posture, Verdict};
+
+/// What watching a report led to.
+pub(crate) struct Watched {
+    /// The nonce for the device's next turn.
+    pub(crate) nonce: Option<[u8; 16]>,
+    /// What the policy says of the phone's state.
+    pub(crate) verdict: Verdict,
+}
+
+/// Whether a turn is in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judged {
+    /// It is, or it can't be told: the next nonce.
+    InOrder,
+    /// The last report once more, whose answer was lost: the same nonce again.
+    Repeat([u8; 16]),
+    /// Another device has taken a turn with this key.
+    Copied,
+}
+
+/// Looks at a report; raises what alerts there are, and locks the device if there seem to be two of it.
+pub(crate) fn look(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    device: &mut StoredDevice,
+    report: &Checkin,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Result<Watched, Refusal> {
+    let mut watch = tx.watch(device.id)?;
+    let before = watch.clone();
+    look_at_posture(&mut watch, report)?;
+    look_at_boot(tx, device, &mut watch, report, now)?;
+    look_at_commit(tx, keys, device, &mut watch, report, now)?;
+    look_at_withheld(tx, device, &mut watch, report, now)?;
+    let nonce = take_turn(tx, keys, device, &mut watch, report, now)?;
+    let (verdict, concerns) = watch.posture.as_ref().map(|posture| posture.judge(policy)).unwrap_or_default();
+    if verdict == Verdict::Lock {
+        let words: Vec<&str> = concerns.iter().map(|(concern, _)| concern.words()).collect();
+        raise(tx, AlertKind::Posture, Some(device.id), words.join("; "), now)?;
+    }
+    if watch != before {
+        tx.put_watch(device.id, &watch)?;
+    }
+    Ok(Watched { nonce, verdict })
+}
+
+/// Takes the next turn that a device names, whatever it is: an administrator lets it open again.
+pub(crate) fn trust_again(tx: &mut dyn WriteTx, device: &StoredDevice) -> Result<(), Refusal> {
+    let watch = tx.watch(device.id)?;
+    Ok(tx.put_watch(device.id, &StoredWatch { turn: TurnState::Trusted, ..watch })?)
+}
+
+fn take_turn(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    device: &mut StoredDevice,
+    watch: &mut StoredWatch,
+    report: &Checkin,
+    now: DateTime<Utc>,
+) -> Result<Option<[u8; 16]>, Refusal> {
+    if watch.turn == TurnState::Broken {
+        return Ok(None);
+    }
+    let Some(turn) = report.turn else {
+        // A wiped device has forgotten its turn; any other that once named one always does.
+        if matches!(watch.turn, TurnState::Running { .. }) && report.state != DeviceState::Wiped {
+            raise(tx, AlertKind::TurnMissing, Some(device.id), String::new(), now)?;
+        }
+        return Ok(None);
+    };
+    match judge(watch.turn, turn) {
+        Judged::Repeat(nonce) => Ok(Some(nonce)),
+        Judged::InOrder => {
+            let nonce = random::bytes()?;
+            watch.turn = TurnState::Running {
+                counter: turn.counter.saturating_add(1),
+                nonce,
+                previous: turn.nonce,
+                attempt: turn.attempt,
+            };
+            Ok(Some(nonce))
+        }
+        Judged::Copied => {
+            watch.turn = TurnState::Broken;
+            let detail = format!("it named turn {}", turn.counter);
+            raise(tx, AlertKind::Copied, Some(device.id), detail, now)?;
+            commands::lock_by_itself(tx, keys, device, "another device answers with this device's key", now)?;
+            Ok(None)
+        }
+    }
+}
+
+fn judge(state: TurnState, turn: Turn) -> Judged {
+    match state {
+        TurnState::Fresh if turn.counter == 0 && turn.nonce == [0; 16] => Judged::InOrder,
+        TurnState::Trusted => Judged::InOrder,
+        TurnState::Running { counter, nonce, .. } if turn.counter == counter && turn.nonce == nonce => {
+            Judged::InOrder
+        }
+        TurnState::Running { counter, nonce, previous, attempt }
+            if turn.attempt == attempt
+                && turn.nonce == previous
+                && turn.counter.checked_add(1) == Some(counter) =>
+        {
+            Judged::Repeat(nonce)
+        }
+        TurnState::Fresh | TurnState::Running { .. } | TurnState::Broken => Judged::Copied,
+    }
+}
+
+fn look_at_posture(watch: &mut StoredWatch, report: &Checkin) -> Result<(), Refusal> {
+    if let Some(posture) = &report.posture {
+        if !posture.is_sensible() {
+            return Err(ErrorCode::Malformed.into());
+        }
+        watch.posture = Some(Posture::clone(posture));
+    }
+    Ok(())
+}
+
+/// A phone starts anew now and then, but never goes back to a start it has left: that is another phone.
+fn look_at_boot(
+    tx: &mut dyn WriteTx,
+    device: &StoredDevice,
+    watch: &mut StoredWatch,
+    report: &Checkin,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let Some(boot) = report.boot.filter(|boot| watch.boot != Some(*boot)) else { return Ok(()) };
+    if watch.boot_before == Some(boot) {
+        raise(tx, AlertKind::BootsAlternate, Some(device.id), String::new(), now)?;
+    }
+    watch.boot_before = watch.boot.replace(boot);
+    Ok(())
+}
+
+fn look_at_commit(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    device: &mut StoredDevice,
+    watch: &mut StoredWatch,
+    report: &Checkin,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let Some(commit) = report.commit else { return Ok(()) };
+    if let Some(known) = watch.commit.filter(|known| commit < *known) {
+        let detail = format!("commit {commit} after commit {known}");
+        raise(tx, AlertKind::StoreWentBack, Some(device.id), detail, now)?;
+        commands::lock_by_itself(tx, keys, device, "an older copy of this device's data was put back", now)?;
+    }
+    watch.commit = Some(commit);
+    Ok(())
+}
+
+fn look_at_withheld(
+    tx: &mut dyn WriteTx,
+    device: &StoredDevice,
+    watch: &mut StoredWatch,
+    report: &Checkin,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    if let Some(seq) = report.withheld.filter(|seq| watch.withheld != Some(*seq)) {
+        raise(tx, AlertKind::Withheld, Some(device.id), format!("command {seq}"), now)?;
+    }
+    watch.withheld = report.withheld;
+    Ok(())
+}

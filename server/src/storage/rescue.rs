@@ -1,0 +1,133 @@
+//! Unsent work that devices handed over, and the changes that came out of it.
+
+use super::{Result, StoredMutation};
+use roundsman_model::{DeviceId, DeviceSeq, UserId};
+use roundsman_protocol::sync::{Mutation, Outcome};
+use uuid::Uuid;
+
+/// A segment of a sealed outbox as stored.
+#[derive(Clone, Debug)]
+pub struct StoredSegment {
+    /// The device that handed it over.
+    pub device: DeviceId,
+    /// Its own id.
+    pub segment: Uuid,
+    /// SHA-256 of its head and whole records; a record cut off at the end is not counted.
+    pub sha256: [u8; 32],
+    /// The length of those in bytes.
+    pub length: u64,
+    /// How many changes it announces.
+    pub changes: u64,
+    /// The signed bytes as they came; empty once they were deleted.
+    pub bytes: Vec<u8>,
+    /// When it came in: milliseconds since 1970.
+    pub received_ms: i64,
+    /// When it was opened: milliseconds since 1970.
+    pub opened_ms: Option<i64>,
+}
+
+/// What one device handed over and nobody has opened.
+#[derive(Clone, Debug)]
+pub struct StoredWaiting {
+    /// The device.
+    pub device: DeviceId,
+    /// How many segments.
+    pub segments: u64,
+    /// How many changes they announce.
+    pub changes: u64,
+    /// When the last one came in: milliseconds since 1970.
+    pub received_ms: i64,
+}
+
+/// What became of a rescued change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RescueState {
+    /// Somebody has to look at it.
+    NeedsReview,
+    /// It was taken into the records.
+    Taken,
+    /// It was decided not to take it.
+    Dismissed,
+    /// The server had it already, or got it from the device itself.
+    Known,
+}
+
+/// A change out of an opened segment.
+#[derive(Clone, Debug)]
+pub struct StoredRescue {
+    /// Its own id.
+    pub change: Uuid,
+    /// The device.
+    pub device: DeviceId,
+    /// Who made it.
+    pub user: UserId,
+    /// The number of its commit on the device.
+    pub commit: u64,
+    /// Its number on the device.
+    pub seq: DeviceSeq,
+    /// The entity.
+    pub entity: String,
+    /// The record.
+    pub record: Uuid,
+    /// When it was made: milliseconds since 1970.
+    pub made_ms: i64,
+    /// Whether the device says that its commit did not happen.
+    pub void: bool,
+    /// What became of it.
+    pub state: RescueState,
+    /// Why it was refused, when it was sent or when somebody wanted to take it.
+    pub reason: Option<String>,
+    /// The change itself; nothing some time after it was settled.
+    pub mutation: Option<Mutation>,
+    /// What taking it led to.
+    pub outcome: Option<Outcome>,
+    /// When it was filed: milliseconds since 1970.
+    pub filed_ms: i64,
+    /// When it was settled: milliseconds since 1970.
+    pub settled_ms: Option<i64>,
+}
+
+/// Which rescued changes to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RescueFilter {
+    /// Of this device alone.
+    pub device: Option<DeviceId>,
+    /// In this state alone.
+    pub state: Option<RescueState>,
+    /// Also those whose commit did not happen.
+    pub void: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Reading what was rescued.
+pub trait RescueRead {
+    /// One segment with its bytes.
+    fn segment(&self, device: DeviceId, segment: Uuid) -> Result<Option<StoredSegment>>;
+    /// The segments that nobody has opened, the first one first.
+    fn sealed_segments(&self) -> Result<Vec<(DeviceId, Uuid)>>;
+    /// The same, counted by device.
+    fn waiting_segments(&self) -> Result<Vec<StoredWaiting>>;
+    /// How many bytes are kept of one device, a small segment counted as 1 KiB.
+    fn segment_bytes(&self, device: DeviceId) -> Result<u64>;
+    /// One rescued change.
+    fn rescued_change(&self, change: Uuid) -> Result<Option<StoredRescue>>;
+    /// Rescued changes, by device and in the order in which they were made.
+    fn rescued(&self, filter: &RescueFilter) -> Result<Vec<StoredRescue>>;
+    /// How many changes of a device, or of all, wait for somebody; those whose commit did not happen don't count.
+    fn rescued_waiting(&self, device: Option<DeviceId>) -> Result<u64>;
+    /// The mutations of a device whose outcomes are kept.
+    fn mutations(&self, device: DeviceId) -> Result<Vec<StoredMutation>>;
+}
+
+/// Writing what was rescued.
+pub trait RescueWrite {
+    /// Adds a segment, or puts it in the place of the one of the same id.
+    fn put_segment(&mut self, segment: &StoredSegment) -> Result<()>;
+    /// Adds a change, or puts it in the place of the one of the same id.
+    fn put_rescued(&mut self, rescue: &StoredRescue) -> Result<()>;
+    /// Notes that the device itself has brought a change that was waiting.
+    fn rescued_arrived(&mut self, device: DeviceId, change: Uuid, at_ms: i64) -> Result<()>;
+    /// Deletes the bytes of segments opened before a time, and the content of changes settled before it.
+    fn forget_rescued(&mut self, before_ms: i64) -> Result<()>;
+}

@@ -1,0 +1,74 @@
+//! SQL of what is watched about each device, and of alerts.
+
+use super::{Tx, blob, by_name, id, json, maybe_bytes, name_of, to_json};
+use crate::admin::AlertKind;
+use crate::storage::{AlertsRead, AlertsWrite, Result, StoredAlert, StoredWatch};
+use roundsman_model::{DeviceId, UserId};
+use rusqlite::{Row, params};
+use uuid::Uuid;
+
+fn alert(row: &Row<'_>) -> Result<StoredAlert> {
+    Ok(StoredAlert {
+        id: id(row, "id")?,
+        device: maybe_bytes(row, "device")?.map(|id| DeviceId(Uuid::from_bytes(id))),
+        kind: by_name(&AlertKind::NAMES, &row.get::<_, String>("kind")?)?,
+        at_ms: row.get("at_ms")?,
+        detail: row.get("detail")?,
+        seen_by: maybe_bytes(row, "seen_by")?.map(|id| UserId(Uuid::from_bytes(id))),
+        seen_ms: row.get("seen_ms")?,
+    })
+}
+
+impl AlertsRead for Tx<'_> {
+    fn watch(&self, device: DeviceId) -> Result<StoredWatch> {
+        let found = self
+            .one("SELECT watch FROM watch WHERE device = ?1", [blob(&device.0)], |row| json(row, "watch"))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn alerts(&self, limit: usize) -> Result<Vec<StoredAlert>> {
+        self.all("SELECT * FROM alert ORDER BY seen_ms IS NOT NULL, n DESC LIMIT ?1", [limit as i64], alert)
+    }
+
+    fn alert(&self, id: Uuid) -> Result<Option<StoredAlert>> {
+        self.one("SELECT * FROM alert WHERE id = ?1", [blob(&id)], alert)
+    }
+
+    fn has_unseen(&self, kind: AlertKind, device: Option<DeviceId>) -> Result<bool> {
+        let found = self.one(
+            "SELECT n FROM alert WHERE kind = ?1 AND device IS ?2 AND seen_ms IS NULL LIMIT 1",
+            params![name_of(&AlertKind::NAMES, &kind)?, device.as_ref().map(|device| blob(&device.0))],
+            |_| Ok(()),
+        )?;
+        Ok(found.is_some())
+    }
+}
+
+impl AlertsWrite for Tx<'_> {
+    fn put_watch(&mut self, device: DeviceId, watch: &StoredWatch) -> Result<()> {
+        self.run(
+            "INSERT INTO watch (device, watch) VALUES (?1, ?2)
+             ON CONFLICT (device) DO UPDATE SET watch = excluded.watch",
+            params![blob(&device.0), to_json(watch)?],
+        )?;
+        Ok(())
+    }
+
+    fn put_alert(&mut self, alert: &StoredAlert) -> Result<()> {
+        self.run(
+            "INSERT INTO alert (id, device, kind, at_ms, detail, seen_by, seen_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET seen_by = excluded.seen_by, seen_ms = excluded.seen_ms",
+            params![
+                blob(&alert.id),
+                alert.device.as_ref().map(|device| blob(&device.0)),
+                name_of(&AlertKind::NAMES, &alert.kind)?,
+                alert.at_ms,
+                alert.detail,
+                alert.seen_by.as_ref().map(|by| blob(&by.0)),
+                alert.seen_ms
+            ],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! SQL of segments and rescued changes.
+
+use super::{Tx, blob, by_name, bytes, id, json, name_of, number, to_json};
+use crate::storage::{
+    RescueFilter, RescueRead, RescueState, RescueWrite, Result, StorageError, StoredMutation, StoredRescue,
+    StoredSegment, StoredWaiting,
+};
+use roundsman_model::{DeviceId, DeviceSeq, UserId};
+use rusqlite::{Row, params};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+const STATES: [(RescueState, &str); 4] = [
+    (RescueState::NeedsReview, "needs_review"),
+    (RescueState::Taken, "taken"),
+    (RescueState::Dismissed, "dismissed"),
+    (RescueState::Known, "known"),
+];
+
+fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|_| StorageError::Damaged("value"))).transpose()
+}
+
+fn rescue(row: &Row<'_>) -> Result<StoredRescue> {
+    Ok(StoredRescue {
+        change: id(row, "change_id")?,
+        device: DeviceId(id(row, "device")?),
+        user: UserId(id(row, "user")?),
+        commit: number(row, "commit_seq")?,
+        seq: DeviceSeq(number(row, "seq")?),
+        entity: row.get("entity")?,
+        record: id(row, "record")?,
+        made_ms: row.get("made_ms")?,
+        void: row.get("void")?,
+        state: by_name(&STATES, &row.get::<_, String>("state")?)?,
+        reason: row.get("reason")?,
+        mutation: maybe_json(row, "mutation")?,
+        outcome: maybe_json(row, "outcome")?,
+        filed_ms: row.get("filed_ms")?,
+        settled_ms: row.get("settled_ms")?,
+    })
+}
+
+impl RescueRead for Tx<'_> {
+    fn segment(&self, device: DeviceId, segment: Uuid) -> Result<Option<StoredSegment>> {
+        self.one(
+            "SELECT * FROM segment WHERE device = ?1 AND segment = ?2",
+            [blob(&device.0), blob(&segment)],
+            |row| {
+                Ok(StoredSegment {
+                    device,
+                    segment,
+                    sha256: bytes(row, "sha256")?,
+                    length: number(row, "length")?,
+                    changes: number(row, "changes")?,
+                    bytes: row.get("bytes")?,
+                    received_ms: row.get("received_ms")?,
+                    opened_ms: row.get("opened_ms")?,
+                })
+            },
+        )
+    }
+
+    fn sealed_segments(&self) -> Result<Vec<(DeviceId, Uuid)>> {
+        self.all("SELECT device, segment FROM segment WHERE opened_ms IS NULL ORDER BY n", [], |row| {
+            Ok((DeviceId(id(row, "device")?), id(row, "segment")?))
+        })
+    }
+
+    fn waiting_segments(&self) -> Result<Vec<StoredWaiting>> {
+        self.all(
+            "SELECT device, count(*) AS segments, sum(changes) AS changes, max(received_ms) AS received_ms
+             FROM segment WHERE opened_ms IS NULL GROUP BY device ORDER BY max(received_ms) DESC",
+            [],
+            |row| {
+                Ok(StoredWaiting {
+                    device: DeviceId(id(row, "device")?),
+                    segments: number(row, "segments")?,
+                    changes: number(row, "changes")?,
+                    received_ms: row.get("received_ms")?,
+                })
+            },
+        )
+    }
+
+    fn segment_bytes(&self, device: DeviceId) -> Result<u64> {
+        let sql = "SELECT coalesce(sum(max(length(bytes), 1024)), 0) AS total FROM segment WHERE device = ?1";
+        Ok(self.one(sql, [blob(&device.0)], |row| number(row, "total"))?.unwrap_or(0))
+    }
+
+    fn rescued_change(&self, change: Uuid) -> Result<Option<StoredRescue>> {
+        self.one("SELECT * FROM rescued WHERE change_id = ?1", [blob(&change)], rescue)
+    }
+
+    fn rescued(&self, filter: &RescueFilter) -> Result<Vec<StoredRescue>> {
+        let state = filter.state.map(|state| name_of(&STATES, &state)).transpose()?;
+        self.all(
+            "SELECT * FROM rescued WHERE (?1 IS NULL OR device = ?1) AND (?2 IS NULL OR state = ?2)
+             AND (?3 OR void = 0) ORDER BY device, commit_seq, seq LIMIT ?4",
+            params![
+                filter.device.as_ref().map(|device| blob(&device.0)),
+                state,
+                filter.void,
+                filter.limit as i64
+            ],
+            rescue,
+        )
+    }
+
+    fn rescued_waiting(&self, device: Option<DeviceId>) -> Result<u64> {
+        let sql = "SELECT count(*) AS n FROM rescued
+                   WHERE (?1 IS NULL OR device = ?1) AND state = 'needs_review' AND void = 0";
+        let device = device.as_ref().map(|device| blob(&device.0));
+        Ok(self.one(sql, [device], |row| number(row, "n"))?.unwrap_or(0))
+    }
+
+    fn mutations(&self, device: DeviceId) -> Result<Vec<StoredMutation>> {
+        self.all("SELECT * FROM mutation WHERE device = ?1 ORDER BY seq", [blob(&device.0)], |row| {
+            Ok(StoredMutation {
+                seq: DeviceSeq(number(row, "seq")?),
+                id: id(row, "id")?,
+                outcome: json(row, "outcome")?,
+            })
+        })
+    }
+}
+
+impl RescueWrite for Tx<'_> {
+    fn put_segment(&mut self, segment: &StoredSegment) -> Result<()> {
+        self.run(
+            "INSERT INTO segment (device, segment, sha256, length, changes, bytes, received_ms, opened_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (device, segment) DO UPDATE SET sha256 = excluded.sha256, length = excluded.length,
+             changes = excluded.changes, bytes = excluded.bytes, received_ms = excluded.received_ms,
+             opened_ms = excluded.opened_ms",
+            params![
+                blob(&segment.device.0),
+                blob(&segment.segment),
+                segment.sha256.as_slice(),
+                segment.length as i64,
+                segment.changes as i64,
+                segment.bytes,
+                segment.received_ms,
+                segment.opened_ms
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn put_rescued(&mut self, rescue: &StoredRescue) -> Result<()> {
+        self.run(
+            "INSERT OR REPLACE INTO rescued (change_id, device, user, commit_seq, seq, entity, record, made_ms,
+             void, state, reason, mutation, outcome, filed_ms, settled_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            params![
+                blob(&rescue.change),
+                blob(&rescue.device.0),
+                blob(&rescue.user.0),
+                rescue.commit as i64,
+                rescue.seq.0 as i64,
+                rescue.entity,
+                blob(&rescue.record),
+                rescue.made_ms,
+                rescue.void,
+                name_of(&STATES, &rescue.state)?,
+                rescue.reason,
+                rescue.mutation.as_ref().map(to_json).transpose()?,
+                rescue.outcome.as_ref().map(to_json).transpose()?,
+                rescue.filed_ms,
+                rescue.settled_ms
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn rescued_arrived(&mut self, device: DeviceId, change: Uuid, at_ms: i64) -> Result<()> {
+        self.run(
+            "UPDATE rescued SET state = 'known', mutation = NULL, settled_ms = ?3
+             WHERE change_id = ?2 AND device = ?1 AND state IN ('needs_review', 'dismissed')",
+            params![blob(&device.0), blob(&change), at_ms],
+        )?;
+        Ok(())
+    }
+
+    fn forget_rescued(&mut self, before_ms: i64) -> Result<()> {
+        self.run("UPDATE segment SET bytes = x'' WHERE opened_ms < ?1 AND length(bytes) > 0", [before_ms])?;
+        self.run(
+            "UPDATE rescued SET mutation = NULL WHERE settled_ms < ?1 AND mutation IS NOT NULL",
+            [before_ms],
+        )?;
+        Ok(())
+    }
+}
