@@ -126,6 +126,39 @@ async fn unsent_work_outlives_a_wipe_and_is_taken_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_locked_phone_hands_its_unsent_work_over_and_keeps_it() {
+    let rig = Rig::start().await;
+    rig.import_stores(5);
+    let phone = rig.enrolled("ana").await;
+    let mut made = work(&phone, "unsent", 4);
+    phone.lock();
+    let device = rig.device("ana").id;
+    rig.admin.lock(rig.actor, device, "not seen since noon").unwrap();
+    phone.check_in().await.unwrap();
+    assert_eq!(phone.state(), State::Locked { soft: false });
+    let waiting = rig.admin.rescue_waiting().unwrap();
+    assert!(waiting.len() == 1 && waiting[0].changes >= 12, "{waiting:?}");
+    phone.check_in().await.unwrap();
+    let again = rig.admin.rescue_waiting().unwrap();
+    assert_eq!((again.len(), again[0].changes), (1, waiting[0].changes), "once is enough");
+
+    // The office takes it; then the phone is found and sends all by itself.
+    let rescue = rig.server.first_keys().unwrap().rescue.opening_key().unwrap();
+    assert_eq!(rig.admin.open_rescue(rig.actor, &rescue).unwrap().total().filed, 12);
+    let taken = rig.admin.take_all_rescued(rig.actor, device).unwrap();
+    assert_eq!((taken.applied, taken.refused.len()), (12, 0));
+    rig.admin.unlock(rig.actor, device).unwrap();
+    phone.check_in().await.unwrap();
+    phone.unlock(&passcode()).unwrap();
+    assert_eq!(phone.outbox().unwrap().count().unwrap(), 12, "nothing was taken off the phone");
+    made.extend(work(&phone, "later", 2));
+    phone.sync(&()).await.unwrap();
+    assert_eq!(phone.outbox().unwrap().count().unwrap(), 0);
+    made.sort();
+    assert_eq!(notes_at_the_office(&rig), made, "nothing is lost and nothing is there twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wipe_takes_as_many_approvers_as_the_root_says_on_the_phone_too() {
     let rig = Rig::start().await;
     let phone = rig.enrolled("ana").await;

@@ -211,7 +211,7 @@ impl Device {
         }
     }
 
-    /// The segments of the sealed outbox that the server should get now, during a wipe. None before and after.
+    /// The segments of the sealed outbox that the server should get now, in a lock or a wipe. None before and after.
     ///
     /// # Errors
     /// The disk failed.
@@ -231,8 +231,8 @@ impl Device {
         self.vault.signed_segment(segment)
     }
 
-    /// The server has stored this segment for good: it is removed here, and the wipe goes on. Said twice, it counts
-    /// once.
+    /// The server has stored this segment for good. A locked device keeps it and does not offer it again; in a wipe it
+    /// is removed here, and the wipe goes on. Said twice, it counts once.
     ///
     /// # Errors
     /// The disk failed. The segment may be here still, and is to be sent again then.

@@ -1,13 +1,15 @@
-//! The end of a wipe: the sealed outbox goes to the server, segment by segment, and is removed; so does what the audit
-//! log still has to say.
+//! The sealed outbox goes to the server, segment by segment: while the device is locked, and at the end of a wipe. Then
+//! goes what the audit log still has to say.
 //!
-//! A segment is removed when the server has stored it. What the server would not take for thirty days, or what the
+//! A locked device keeps what it has handed over, since an unlock may come; each segment goes once in a lock. In a wipe
+//! a segment is removed when the server has stored it. What the server would not take for thirty days, or what the
 //! order gives up, is removed without.
 
 use super::record::{Stage, Status, Wipe};
 use super::{Vault, VaultError};
 use crate::platform::KeyAlias;
 use crate::rescue::{self, SegmentFile};
+use minicbor::bytes::ByteArray;
 use roundsman_protocol::receipt::Rescue;
 use roundsman_protocol::rescue::SignedSegment;
 use uuid::Uuid;
@@ -16,14 +18,15 @@ use uuid::Uuid;
 const PATIENCE_MS: i64 = 30 * 24 * 3600 * 1000;
 
 impl Vault {
-    /// The segments that wait to be handed over, if a wipe has come so far.
+    /// The segments that wait to be handed over: in a lock those that were not yet, in a wipe that has come so far all.
     pub(crate) fn waiting_segments(&self) -> Result<Vec<Uuid>, VaultError> {
-        match self.read(|record| record.status.clone())? {
-            Status::Wiping(wipe) if wipe.stage == Stage::Purged => {
-                Ok(self.segments()?.into_iter().map(|segment| segment.id).collect())
-            }
-            _ => Ok(Vec::new()),
-        }
+        let handed = match self.read(|record| (record.status.clone(), record.handed.clone()))? {
+            (Status::SoftLocked(_) | Status::Locked, handed) => handed,
+            (Status::Wiping(wipe), _) if wipe.stage == Stage::Purged => Vec::new(),
+            _ => return Ok(Vec::new()),
+        };
+        let segments = self.segments()?.into_iter().map(|segment| segment.id);
+        Ok(segments.filter(|id| !handed.contains(&ByteArray::from(*id.as_bytes()))).collect())
     }
 
     /// A segment with the device's signature, as the server takes it; `None` if it is not here any more.
@@ -35,9 +38,16 @@ impl Vault {
         Ok(Some(SignedSegment::sign(bytes, sign)?.to_bytes()))
     }
 
-    /// Removes a segment that the server has stored, and goes on with the wipe. Call it with the gate held.
+    /// Notes that the server has stored a segment; in a wipe it is removed, and the wipe goes on. Call it with the gate
+    /// held.
     pub(crate) fn handed_over(&self, segment: Uuid) -> Result<(), VaultError> {
-        let Status::Wiping(wipe) = self.read(|record| record.status.clone())? else { return Ok(()) };
+        let wipe = match self.read(|record| record.status.clone())? {
+            Status::Wiping(wipe) => wipe,
+            Status::SoftLocked(_) | Status::Locked => {
+                return self.update(|record| record.handed.push((*segment.as_bytes()).into()));
+            }
+            Status::Ready { .. } | Status::Locking(_) => return Ok(()),
+        };
         let found = self.segments()?.into_iter().find(|found| found.id == segment);
         let Some(found) = found.filter(|_| wipe.stage == Stage::Purged) else { return Ok(()) };
         // Counted before it is removed: a stop in between leads here once more, and is known by the id.

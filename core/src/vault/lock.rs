@@ -66,6 +66,8 @@ impl Vault {
             record.accept(order.seq, order.cause);
             record.status = Status::Ready { rotate: true };
             record.attempts = 0;
+            // What is sealed until the next lock may be added to them.
+            record.handed.clear();
             // The administrator has decided: what is here holds.
             record.put_back = false;
             record.owe(receipt);

@@ -246,6 +246,9 @@ pub(crate) struct Record {
     /// When the right passcode was last typed: milliseconds since 1970.
     #[n(20)]
     pub(crate) entered_ms: i64,
+    /// The segments of the sealed outbox that were handed over in the present lock.
+    #[n(21)]
+    pub(crate) handed: Vec<ByteArray<16>>,
 }
 
 /// What is known of time, so that it can't be wound back.
@@ -320,6 +323,7 @@ impl Record {
             audit: AuditMarks::default(),
             put_back: false,
             entered_ms: 0,
+            handed: Vec::new(),
         }
     }
 

@@ -35,6 +35,10 @@ impl Case<'_> {
 
     /// Opens the vault and finds all that was promised in it, and after one more sync at the office.
     fn whole(&self, text: &str) -> anyhow::Result<()> {
+        if let Some(promised) = self.said.iter().find_map(|line| line.strip_prefix("mark ")) {
+            let mark = self.phone.mark().unwrap_or_default();
+            ensure!(mark.as_str() >= promised, "the keystore's mark went back");
+        }
         let app = self.phone.start()?;
         ensure!(app.client.state() == State::Closed, "the vault is {:?}", app.client.state());
         app.unlock(text)?;
@@ -152,6 +156,23 @@ pub(super) fn enrolled_or_new(case: &Case<'_>) -> anyhow::Result<&'static str> {
 pub(super) fn opens(case: &Case<'_>) -> anyhow::Result<&'static str> {
     case.whole(RIGHT)?;
     Ok(word(!case.said.is_empty()))
+}
+
+/// Biometrics open it if that was promised; the passcode does in any case.
+pub(super) fn knows_the_finger(case: &Case<'_>) -> anyhow::Result<&'static str> {
+    if case.said("enabled") {
+        case.phone.start()?.client.unlock_with_biometrics()?;
+    }
+    opens(case)
+}
+
+/// Biometrics open it no more if that was promised, and their key is nowhere.
+pub(super) fn forgets_the_finger(case: &Case<'_>) -> anyhow::Result<&'static str> {
+    if case.said("disabled") {
+        ensure!(!case.phone.start()?.client.biometrics(), "biometrics open it again");
+        case.destroyed(&[case.before.disk().join("keys/biometric.key")])?;
+    }
+    opens(case)
 }
 
 /// The attempt counts, and no more than that.

@@ -66,6 +66,15 @@ impl Phone {
         self.folder.join("residue")
     }
 
+    /// The mark in the keystore, in hexadecimal digits: of two marks of one vault the later one is the greater text.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn mark(&self) -> std::io::Result<String> {
+        let mark = fs::read(self.disk().join("keys/mark"))?;
+        Ok(mark.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// What was promised while the phone was brought to its present state.
     pub fn promised(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.join("promised")).unwrap_or_default();

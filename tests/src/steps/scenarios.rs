@@ -34,7 +34,13 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "last attempt", start: nine_wrong, act: mistype_last, judge: judge::wiped_by_itself },
     Scenario { name: "change passcode", start: worked, act: change, judge: judge::one_passcode },
     Scenario { name: "new vault key", start: worked, act: rotate, judge: judge::opens },
-    Scenario { name: "biometrics", start: worked, act: biometrics, judge: judge::opens },
+    Scenario { name: "biometrics", start: worked, act: enable_biometrics, judge: judge::knows_the_finger },
+    Scenario {
+        name: "no more biometrics",
+        start: known,
+        act: disable_biometrics,
+        judge: judge::forgets_the_finger,
+    },
     Scenario { name: "visits", start: worked, act: visits, judge: judge::opens },
     Scenario { name: "visits before a wipe", start: worked, act: visits, judge: judge::rescued },
     Scenario { name: "push", start: worked, act: sync, judge: judge::opens },
@@ -89,6 +95,12 @@ fn worked(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     make_visits(&app.client, 2, say)?;
     app.sync()?;
     make_visits(&app.client, 2, say)
+}
+
+/// Biometrics open it.
+fn known(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    worked(phone, say)?;
+    enable_biometrics(phone, &mut |_| Ok(()))
 }
 
 fn nine_wrong(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
@@ -217,16 +229,19 @@ fn rotate(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     Ok(say("rotated".to_owned())?)
 }
 
-fn biometrics(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+fn enable_biometrics(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     let app = phone.start()?;
     app.unlock(RIGHT)?;
     app.client.enable_biometrics(&passcode(RIGHT)?)?;
-    app.client.lock();
-    app.client.unlock_with_biometrics()?;
-    say("opened".to_owned())?;
+    Ok(say("enabled".to_owned())?)
+}
+
+fn disable_biometrics(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    let app = phone.start()?;
+    app.unlock(RIGHT)?;
     app.client.disable_biometrics()?;
     ensure!(!app.client.biometrics());
-    Ok(say("taken away".to_owned())?)
+    Ok(say("disabled".to_owned())?)
 }
 
 fn erase(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
@@ -271,7 +286,7 @@ fn close(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     app.unlock(RIGHT)?;
     make_visits(&app.client, 1, say)?;
     app.client.lock();
-    Ok(say("closed".to_owned())?)
+    Ok(say(format!("mark {}", phone.mark()?))?)
 }
 
 fn audit(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
