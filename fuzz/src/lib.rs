@@ -193,6 +193,7 @@ fn office() -> (Admin, UserId) {
         listen: ([127, 0, 0, 1], 0).into(),
         public_url: None,
         org_name: "Fuzz".to_owned(),
+        anchors: None,
         first_admin: Some(NewAdmin {
             email: "ada@example.com".to_owned(),
             name: "Ada".to_owned(),

@@ -299,6 +299,38 @@ impl Checkpoint {
     }
 }
 
+/// The end of the server's chain through the entries of all devices, to be kept where the server can't write.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Anchor {
+    /// The organisation.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub org: [u8; 16],
+    /// The chain's end.
+    #[n(1)]
+    pub head: Head,
+    /// When it was signed: milliseconds since 1970.
+    #[n(2)]
+    pub at_ms: i64,
+}
+
+impl Anchor {
+    /// The bytes to sign.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Opens an anchor and checks that it was signed by the server under this root.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Malformed`] if it is another organisation's; otherwise as the envelope says.
+    pub fn open(envelope: &[u8], root: &Root) -> Result<Self, EnvelopeError> {
+        let envelope = Envelope::from_bytes(envelope)?;
+        root.command.verify(Domain::Anchor, &envelope)?;
+        let anchor: Self = decode(&envelope.payload)?;
+        if anchor.org == root.org { Ok(anchor) } else { Err(EnvelopeError::Malformed) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

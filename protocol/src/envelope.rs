@@ -25,6 +25,8 @@ pub enum Domain {
     Policy,
     /// The server's word that it has a device's audit chain up to a place.
     Audit,
+    /// The end of the server's own audit chain.
+    Anchor,
 }
 
 impl Domain {
@@ -37,6 +39,7 @@ impl Domain {
             Self::Lease => b"fv1/lease\0",
             Self::Policy => b"fv1/policy\0",
             Self::Audit => b"fv1/aud-cp\0",
+            Self::Anchor => b"fv1/aud-anchor\0",
         }
     }
 

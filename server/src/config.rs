@@ -15,6 +15,9 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The organisation's name; taken at the first start, later ignored.
     pub org_name: String,
+    /// Where the daily anchors of the audit log are written; best a folder on storage that can be written once. Without
+    /// it: the folder `anchors` of the data folder, made if it is missing.
+    pub anchors: Option<PathBuf>,
     /// The first administrator, created at the first start. With nothing given, one with the email
     /// `admin@localhost` and a made-up password is created, to be read from [`crate::Server::first_admin`].
     pub first_admin: Option<NewAdmin>,

@@ -30,6 +30,7 @@ mod sync;
 mod testkit;
 mod tls;
 mod tokens;
+mod upkeep;
 
 pub use admin::{Admin, AdminError};
 pub use config::{Config, NewAdmin};

@@ -118,6 +118,10 @@ struct Serve {
     /// The address by which devices reach the server: https://host:port, without a path.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Where to write the signed end of the audit log once a day: a folder on storage that can be written once. Default:
+    /// DATA/anchors
+    #[arg(long, value_name = "DIR")]
+    anchors: Option<PathBuf>,
     /// The organisation's name, at the first start.
     #[arg(long, default_value = "My organisation")]
     org: String,
@@ -219,6 +223,7 @@ async fn serve(args: Serve) -> Result<()> {
         listen: args.listen,
         public_url: args.public_url,
         org_name: args.org,
+        anchors: args.anchors,
         first_admin: password.map(|password| NewAdmin {
             email: args.admin_email,
             name: "Administrator".to_owned(),

@@ -8,7 +8,7 @@ use crate::random::{self, NoEntropy};
 use crate::storage::sqlite::{DatabaseKey, Sqlite};
 use crate::storage::{Storage, StorageError};
 use crate::tls::{self, Identity, TlsError, TlsListener};
-use crate::{Admin, AdminError, Config, NewAdmin, Secret, console, http};
+use crate::{Admin, AdminError, Config, NewAdmin, Secret, console, http, upkeep};
 use chrono::Utc;
 use roundsman_protocol::ticket::SpkiPin;
 use std::io;
@@ -32,6 +32,7 @@ pub struct Server {
     first: Option<First>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<io::Result<()>>,
+    upkeep: JoinHandle<()>,
 }
 
 /// What a first start made for people to keep.
@@ -100,9 +101,11 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let listener = TcpListener::bind(config.listen).await.map_err(StartError::Listen)?;
         let port = listener.local_addr().map_err(StartError::Listen)?.port();
+        let anchors = config.anchors.clone().unwrap_or_else(|| config.data_dir.join("anchors"));
         let set_up = tokio::task::spawn_blocking(move || set_up(config, port));
         let (app, identity, first) =
             set_up.await.map_err(|error| StartError::Folder(io::Error::other(error)))??;
+        make_folder(&anchors).map_err(StartError::Folder)?;
         let app = Arc::new(app);
         let routes = http::router(Arc::clone(&app))?.merge(console::router(Admin::new(Arc::clone(&app))));
         let listener =
@@ -116,7 +119,8 @@ impl Server {
                 })
                 .await
         });
-        Ok(Self { app, first, stop, serving })
+        let upkeep = tokio::spawn(upkeep::go_on(Arc::clone(&app), anchors));
+        Ok(Self { app, first, stop, serving, upkeep })
     }
 
     /// The public address, `https://host:port`.
@@ -147,6 +151,7 @@ impl Server {
 
     /// Stops listening and lets running requests end, for five seconds at most.
     pub async fn stop(mut self) {
+        self.upkeep.abort();
         self.stop.send_replace(true);
         if tokio::time::timeout(STOP, &mut self.serving).await.is_err() {
             self.serving.abort();
@@ -213,7 +218,6 @@ fn set_up(config: Config, port: u16) -> Result<(App, Identity, Option<First>), S
     tx.set_setting("spare_pin", &spare.0)?;
     tx.set_setting("public_url", public_url.as_bytes())?;
     tx.set_setting("pins", &[identity.pin.0, spare.0].concat())?;
-    crate::rescue::forget_old(tx.as_mut(), Utc::now())?;
     let org_name = keys::org_name(tx.as_ref())?;
     tx.commit()?;
     Ok((app(storage, keys, org_name, public_url, vec![identity.pin, spare]), identity, first))

@@ -182,6 +182,7 @@ async fn a_second_start_keeps_keys_and_data_and_needs_the_databases_key() -> Tes
         listen: "127.0.0.1:0".parse().unwrap(),
         public_url: None,
         org_name: "Another name".into(),
+        anchors: None,
         first_admin: None,
     };
     rig.server.stop().await;

@@ -37,6 +37,7 @@ impl Rig {
             listen: ([127, 0, 0, 1], 0).into(),
             public_url: None,
             org_name: "Garden State Snacks".to_owned(),
+            anchors: None,
             first_admin: Some(NewAdmin {
                 email: "ada@example.com".to_owned(),
                 name: "Ada".to_owned(),

@@ -121,6 +121,7 @@ impl World {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, notebook.port)),
             public_url: None,
             org_name: ORGANISATION.to_owned(),
+            anchors: None,
             first_admin: Some(NewAdmin {
                 email: notebook.email.clone(),
                 name: ADMINISTRATOR.to_owned(),

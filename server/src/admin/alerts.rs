@@ -31,11 +31,13 @@ pub enum AlertKind {
     WipeVoid,
     /// A device's audit log is not what it was.
     AuditLog,
+    /// The root metadata expires soon.
+    RootExpires,
 }
 
 impl AlertKind {
     /// Every kind, with the name it is stored under.
-    pub(crate) const NAMES: [(Self, &'static str); 11] = [
+    pub(crate) const NAMES: [(Self, &'static str); 12] = [
         (Self::Copied, "copied"),
         (Self::StoreWentBack, "store_went_back"),
         (Self::TokenReuse, "token_reuse"),
@@ -47,6 +49,7 @@ impl AlertKind {
         (Self::WipeBreaker, "wipe_breaker"),
         (Self::WipeVoid, "wipe_void"),
         (Self::AuditLog, "audit_log"),
+        (Self::RootExpires, "root_expires"),
     ];
 
     /// The words for people.
@@ -63,6 +66,7 @@ impl AlertKind {
             Self::WipeBreaker => "many wipes in a short time: further ones are held",
             Self::WipeVoid => "the approvals of this device's wipe no longer count: propose it again",
             Self::AuditLog => "entries of this device's audit log are missing or were changed",
+            Self::RootExpires => "the root expires: sign it anew with `root renew` and the root key",
         }
     }
 }

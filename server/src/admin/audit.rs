@@ -2,7 +2,7 @@
 
 use super::records::customer_name;
 use super::{Admin, AdminError, actor_name, time};
-use crate::audit::{self, Verdict};
+use crate::audit::{self, Anchored, Verdict, anchor};
 use crate::records::load;
 use crate::storage::{ReadTx, StoredEntry, StoredFault};
 use chrono::{DateTime, Utc};
@@ -83,6 +83,25 @@ impl Admin {
     /// [`AdminError::Storage`].
     pub fn verify_audit(&self) -> Result<Verdict, AdminError> {
         Ok(audit::verify(self.app.storage.read()?.as_ref())?)
+    }
+
+    /// The end of the server's chain as it is now, signed: the text of a file to keep where this server can't write.
+    ///
+    /// # Errors
+    /// [`AdminError::Storage`].
+    pub fn audit_anchor(&self) -> Result<String, AdminError> {
+        let tx = self.app.storage.read()?;
+        let keys = self.app.keys(tx.as_ref())?;
+        Ok(anchor::make(tx.as_ref(), &keys, self.app.now())?)
+    }
+
+    /// Compares the stored log with an anchor that was kept elsewhere. Call [`verify_audit`](Self::verify_audit) too: an
+    /// anchor is compared with the hashes, and that recomputes them.
+    ///
+    /// # Errors
+    /// [`AdminError::NotAnAnchor`]; [`AdminError::Storage`].
+    pub fn compare_anchor(&self, text: &str) -> Result<Anchored, AdminError> {
+        anchor::compare(self.app.storage.read()?.as_ref(), text)?.ok_or(AdminError::NotAnAnchor)
     }
 }
 

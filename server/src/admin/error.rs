@@ -42,6 +42,9 @@ pub enum AdminError {
     /// The terms of the lease are out of order.
     #[error("a warning comes before a lock, a lock before a wipe, and a wipe after 14 days at the earliest")]
     LeaseInvalid,
+    /// The text is no anchor of an audit log.
+    #[error("this is no anchor of an audit log, or it is damaged")]
+    NotAnAnchor,
     /// The device is wiped or being wiped.
     #[error("the device is wiped or being wiped")]
     AlreadyWiped,

@@ -37,7 +37,7 @@ pub use views::{
     PostureView, ReceiptView, Session, SignedIn, UserView, VisitView,
 };
 
-pub use crate::audit::{ChainVerdict, Verdict};
+pub use crate::audit::{Anchored, ChainVerdict, Verdict};
 pub use crate::rescue::RescueCounts;
 pub use crate::storage::{RescueFilter, RescueState, StoredFault};
 

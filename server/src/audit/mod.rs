@@ -4,11 +4,13 @@
 //! devices, in the order in which they came in, are one more chain, so that neither an entry nor a whole device can
 //! vanish from the database unnoticed.
 
+pub(crate) mod anchor;
 mod take;
 #[cfg(test)]
 mod tests;
 mod verify;
 
+pub use anchor::Anchored;
 pub(crate) use take::take;
 pub(crate) use verify::verify;
 pub use verify::{ChainVerdict, Verdict};

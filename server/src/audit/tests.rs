@@ -1,6 +1,6 @@
 //! What is promised of the audit log.
 
-use crate::admin::{AlertKind, ChainVerdict};
+use crate::admin::{AdminError, AlertKind, Anchored, ChainVerdict, RootChange};
 use crate::testkit::{Org, Phone, TestResult};
 use chrono::TimeDelta;
 use roundsman_protocol::audit::{
@@ -264,6 +264,40 @@ fn the_database_itself_refuses_to_change_the_log() -> TestResult {
     let conn = org.raw_database()?;
     for sql in ["DELETE FROM audit", "UPDATE audit SET at_ms = 0"] {
         assert!(conn.execute(sql, []).is_err(), "{sql}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_anchor_kept_elsewhere_shows_another_or_an_older_log() -> TestResult {
+    let (org, phone, log) = field()?;
+    let empty = org.admin.audit_anchor()?;
+    report(&org, &phone, &log.entries, log.head)?;
+    let full = org.admin.audit_anchor()?;
+    assert_eq!(org.admin.compare_anchor(&empty)?, Anchored::Holds { entries: 0 });
+    assert_eq!(org.admin.compare_anchor(&full)?, Anchored::Holds { entries: 4 });
+
+    // The key that signed it was replaced since.
+    let change = RootChange { rotate_command_key: true, ..RootChange::default() };
+    let draft = org.admin.propose_root(org.boss, change)?;
+    let signature = org.first.root.sign(Domain::Root, &draft.payload)?;
+    org.admin.publish_root(draft.payload, &[(org.first.root.id(), signature)])?;
+    assert_eq!(org.admin.compare_anchor(&full)?, Anchored::Holds { entries: 4 });
+
+    // Whoever has the database writes all of it anew, so that it is sound by itself.
+    let mut tx = org.app.storage.write()?;
+    tx.set_setting("audit_end", &[2u64.to_be_bytes().as_slice(), &[7; 32]].concat())?;
+    tx.commit()?;
+    assert_eq!(org.admin.compare_anchor(&full)?, Anchored::Shorter { entries: 4, stored: 2 });
+    tamper(&org, "UPDATE audit SET chain = zeroblob(32) WHERE n = 4")?;
+    let mut tx = org.app.storage.write()?;
+    tx.set_setting("audit_end", &[4u64.to_be_bytes().as_slice(), &[0; 32]].concat())?;
+    tx.commit()?;
+    assert_eq!(org.admin.compare_anchor(&full)?, Anchored::Other { entries: 4 });
+    let other = Org::new()?.admin.audit_anchor()?;
+    assert_eq!(org.admin.compare_anchor(&other)?, Anchored::Unsigned);
+    for text in ["", "roundsman audit anchor v1", "roundsman audit anchor v1\nsigned: !!"] {
+        assert!(matches!(org.admin.compare_anchor(text), Err(AdminError::NotAnAnchor)), "{text}");
     }
     Ok(())
 }

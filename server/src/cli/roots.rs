@@ -50,6 +50,12 @@ pub(crate) enum RootCommand {
         #[arg(long, value_name = "NUMBER")]
         approvers: u8,
     },
+    /// Signs the present root anew as the next one, which holds for another year.
+    #[command(after_help = "Example:\n  roundsman-server root renew --data ./data --root-key root.key")]
+    Renew {
+        #[command(flatten)]
+        signed: Signed,
+    },
     /// Has the server sign with a new key, and devices no longer trust the old one.
     #[command(after_help = "Example:\n  \
         roundsman-server root rotate-command-key --data ./data --root-key root.key")]
@@ -92,6 +98,7 @@ pub(crate) fn run(command: RootCommand) -> Result<()> {
         RootCommand::SetThreshold { signed, approvers } => {
             (signed, RootChange { approver_threshold: Some(approvers), ..RootChange::default() })
         }
+        RootCommand::Renew { signed } => (signed, RootChange::default()),
         RootCommand::RotateCommandKey { signed } => {
             (signed, RootChange { rotate_command_key: true, ..RootChange::default() })
         }

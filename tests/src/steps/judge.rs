@@ -291,6 +291,19 @@ pub(super) fn rescued(case: &Case<'_>) -> anyhow::Result<&'static str> {
     Ok(word(!case.said.is_empty()))
 }
 
+/// The erase has begun and is carried through, or nothing has happened and the user can ask for it again.
+pub(super) fn erased(case: &Case<'_>) -> anyhow::Result<&'static str> {
+    let app = case.phone.start()?;
+    let untouched = app.client.state() == State::Closed;
+    if untouched {
+        ensure!(!case.said("wiped"), "the erase is undone");
+        app.client.erase(&passcode(RIGHT)?)?;
+    }
+    drop(app);
+    let word = wiped(case)?;
+    Ok(if untouched { "old" } else { word })
+}
+
 /// Once it has begun nothing opens the vault any more, and it is carried through.
 pub(super) fn wiped(case: &Case<'_>) -> anyhow::Result<&'static str> {
     let app = case.phone.start()?;

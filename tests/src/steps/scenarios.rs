@@ -56,7 +56,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "new share", start: released, act: unlock, judge: judge::share_and_slot_agree },
     Scenario { name: "wipe", start: wipe_given, act: check_in, judge: judge::wiped },
     Scenario { name: "wipe while open", start: wipe_given, act: sync, judge: judge::wiped },
-    Scenario { name: "erase", start: worked, act: erase, judge: judge::wiped },
+    Scenario { name: "erase", start: worked, act: erase, judge: judge::erased },
     Scenario { name: "wipe while locked", start: locked_wipe_given, act: check_in, judge: judge::wiped },
 ];
 
