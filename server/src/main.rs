@@ -70,6 +70,9 @@ enum Command {
     /// The devices' audit logs.
     #[command(subcommand)]
     Audit(cli::audit::AuditCommand),
+    /// Copies of the devices' release shares, for the day when the server has lost its own.
+    #[command(subcommand)]
+    Escrow(cli::escrow::EscrowCommand),
     /// Proposes to wipe a device. Nothing happens to it until approvers sign.
     #[command(after_help = "Example:\n  \
         roundsman-server wipe --data ./data --device 0198c1f2-… --reason \"stolen from the car\"")]
@@ -204,6 +207,7 @@ fn main() -> Result<()> {
         Command::Devices(data) => devices(&data),
         Command::Rescue(args) => cli::rescue::run(args),
         Command::Audit(command) => cli::audit::run(command),
+        Command::Escrow(command) => cli::escrow::run(command),
         Command::Pin(data) => pin(&data),
         Command::Wipe(args) => cli::wipes::propose(&args),
         Command::Approve(args) => cli::wipes::approve(&args),

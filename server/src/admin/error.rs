@@ -45,6 +45,9 @@ pub enum AdminError {
     /// The text is no anchor of an audit log.
     #[error("this is no anchor of an audit log, or it is damaged")]
     NotAnAnchor,
+    /// The text is no export of release shares.
+    #[error("this is no export of release shares, or it is damaged")]
+    NotAnExport,
     /// The device is wiped or being wiped.
     #[error("the device is wiped or being wiped")]
     AlreadyWiped,

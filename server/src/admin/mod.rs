@@ -7,6 +7,7 @@ mod alerts;
 mod approval_views;
 mod audit;
 mod error;
+mod escrow;
 mod fleet;
 mod import;
 mod people;
@@ -29,6 +30,7 @@ pub use approval_views::{
 };
 pub use audit::{AuditEntryView, AuditStatusView};
 pub use error::{AdminError, SignInError};
+pub use escrow::RestoredShares;
 pub use import::{ImportError, ImportReport, Mapping, RowError, TerritoryFrom};
 pub use people::{NewUser, SecondFactor};
 pub use rescue::{DeviceRescue, RescueReport, RescuedView, Taken, TakenAll, WaitingView};
