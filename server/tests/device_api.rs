@@ -253,3 +253,40 @@ async fn unsent_work_is_handed_over_with_the_devices_key_alone() -> TestResult {
     assert_eq!(problem(answer).await?.code, ErrorCode::TooLarge);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_with_neither_a_devices_key_nor_a_session() -> TestResult {
+    let rig = rig().await?;
+    rig.ticket("ana", "A")?;
+    for path in ["/v1/enrol", "/v1/token", "/v1/device/checkin", "/v1/device/rescue", "/v1/sync"] {
+        for key in [None, Some("Bearer a-key-of-some-program"), Some("Basic YWRtaW46YWRtaW4=")] {
+            let request = rig.http.post(rig.url(path)).body("{}");
+            let request = key.into_iter().fold(request, |request, key| request.header("authorization", key));
+            let answer = request.send().await?;
+            assert_eq!(answer.status(), 401, "{path}");
+            assert_eq!(problem(answer).await?.code, ErrorCode::ProofInvalid, "{path}");
+        }
+    }
+    // Programs of others have no door: none of those that they are used to find is there.
+    for path in
+        ["/api", "/api/v1/customers", "/v1/customers", "/v1/export", "/graphql", "/webhooks", "/oauth/token"]
+    {
+        for method in [reqwest::Method::GET, reqwest::Method::POST] {
+            let answer = rig.http.request(method, rig.url(path)).send().await?;
+            assert!([404, 405].contains(&answer.status().as_u16()), "{path}: {}", answer.status());
+        }
+    }
+    for page in
+        ["", "/devices", "/customers", "/visits", "/users", "/approvals", "/rescue", "/enrol", "/import"]
+    {
+        let answer = rig.http.get(rig.url(&format!("/console{page}"))).send().await?;
+        let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
+        assert!(
+            answer.status().is_redirection() && to.contains("/console/sign-in"),
+            "{page}: {}",
+            answer.status()
+        );
+        assert!(!answer.text().await?.contains("ana"), "{page}");
+    }
+    Ok(())
+}
