@@ -21,7 +21,7 @@ final class JourneyTests: XCTestCase {
         defer { server.stop() }
         let ana = try await phone("ana")
         XCTAssertEqual(ana.state, .new)
-        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "copper Kayak 27"))
         try await ana.sync()
         let found = try await ana.customers.search(text: "lumiere cafe", limit: 5)
         XCTAssertEqual(found.map(\.name), ["Café Lumière"])
@@ -38,7 +38,7 @@ final class JourneyTests: XCTestCase {
         XCTAssertGreaterThan(report.sent, 0)
 
         let bo = try await phone("bo")
-        try await bo.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+        try await bo.enrol(ticket: server.ticket(), passcode: Passcode(typed: "copper Kayak 27"))
         try await bo.sync()
         let seen = try await bo.visits.get(id: visit.id)
         XCTAssertEqual(seen?.state, .checkedOut)
@@ -56,7 +56,7 @@ final class JourneyTests: XCTestCase {
         let server = try TestServer()
         defer { server.stop() }
         let ana = try await phone("ana")
-        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "copper Kayak 27"))
         ana.lock()
         await fails(with: .Locked) { _ = try await ana.customers.count() }
         do {
@@ -65,7 +65,7 @@ final class JourneyTests: XCTestCase {
         } catch RoundsmanError.WrongPasscode(let attemptsLeft) {
             XCTAssertGreaterThan(attemptsLeft, 0)
         }
-        try await ana.unlock(Passcode(typed: "270841"))
+        try await ana.unlock(Passcode(typed: "copper Kayak 27"))
         XCTAssertEqual(ana.state, .open)
         await fails(with: .WeakPasscode(flaw: .run)) { try await ana.unlock(Passcode(typed: "123456")) }
     }
@@ -74,7 +74,7 @@ final class JourneyTests: XCTestCase {
         let server = try TestServer()
         defer { server.stop() }
         let ana = try await phone("ana")
-        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "copper Kayak 27"))
         let sync = Task {
             withUnsafeCurrentTask { $0?.cancel() }
             _ = try await ana.sync()
@@ -90,7 +90,7 @@ final class JourneyTests: XCTestCase {
         defer { server.stop() }
         let ana = try await phone("ana", keys: FailingKeys())
         await fails(with: .Keystore(reason: .LockedOut)) {
-            try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+            try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "copper Kayak 27"))
         }
         XCTAssertEqual(ana.state, .new)
     }

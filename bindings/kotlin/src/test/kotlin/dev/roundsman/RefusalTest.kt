@@ -20,10 +20,10 @@ class RefusalTest {
         ana.unlock(passcode())
         assertEquals(5u, ana.customers.count())
 
-        ana.changePasscode(passcode(), passcode("red kayak 7"))
+        ana.changePasscode(passcode(), passcode("Red kayak 70"))
         ana.lock()
         assertFailsWith<RoundsmanException.WrongPasscode> { ana.unlock(passcode()) }
-        ana.unlock(passcode("red kayak 7"))
+        ana.unlock(passcode("Red kayak 70"))
     }
 
     @Test
@@ -41,7 +41,7 @@ class RefusalTest {
         val noText = charArrayOf('\uD83D')
         assertFailsWith<RoundsmanException.WeakPasscode> { noText.toPasscode() }
         assertContentEquals(CharArray(1), noText)
-        ana.enrol(ticket, passcode("🔑 clé bleue"))
+        ana.enrol(ticket, passcode("🔑 Clé bleue"))
         assertEquals(ClientState.OPEN, ana.state.value)
     }
 

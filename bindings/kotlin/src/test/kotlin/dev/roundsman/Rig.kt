@@ -8,7 +8,7 @@ import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
 
 /** Every phone's passcode. */
-const val PASSCODE = "270841"
+const val PASSCODE = "copper Kayak 27"
 
 fun passcode(text: String = PASSCODE): Passcode = text.toCharArray().toPasscode()
 
