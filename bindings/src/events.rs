@@ -117,19 +117,16 @@ impl From<Refusal> for CommandRefusal {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Envelope(_) => Self::NotSigned,
-            Refusal::UnknownVersion => Self::UnknownVersion,
+            Refusal::UnknownVersion | Refusal::Order(WipeOrderError::UnknownVersion) => Self::UnknownVersion,
             Refusal::OtherOrganisation => Self::OtherOrganisation,
-            Refusal::OtherDevice => Self::OtherDevice,
+            Refusal::OtherDevice | Refusal::Order(WipeOrderError::OtherDevice) => Self::OtherDevice,
             Refusal::OtherRoot { named, known } => Self::OtherRoot { named, known },
             Refusal::Replayed { seq } => Self::Replayed { seq },
             Refusal::Jump { seq, last } => Self::Jump { seq, last },
             Refusal::BrokenChain => Self::BrokenChain,
             Refusal::NoChallenge => Self::NoChallenge,
-            Refusal::Expired => Self::Expired,
+            Refusal::Expired | Refusal::Order(WipeOrderError::Expired) => Self::Expired,
             Refusal::Order(WipeOrderError::NotApproved(_)) => Self::WipeNotApproved,
-            Refusal::Order(WipeOrderError::UnknownVersion) => Self::UnknownVersion,
-            Refusal::Order(WipeOrderError::OtherDevice) => Self::OtherDevice,
-            Refusal::Order(WipeOrderError::Expired) => Self::Expired,
         }
     }
 }

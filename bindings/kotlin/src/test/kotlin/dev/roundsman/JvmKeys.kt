@@ -17,6 +17,13 @@ class JvmKeys : PlatformKeys {
     private val secrets = ConcurrentHashMap<KeyAlias, SecretKeySpec>()
     private val pairs = ConcurrentHashMap<KeyAlias, KeyPair>()
 
+    @Volatile
+    private var mark: ByteArray? = null
+
+    /** What comes of asking the person for a finger; nothing is thrown while they show the right one. */
+    @Volatile
+    var finger: KeyException? = null
+
     /** How often it was called. */
     val calls = AtomicInteger()
 
@@ -44,6 +51,7 @@ class JvmKeys : PlatformKeys {
 
     override fun hmac(alias: KeyAlias, data: ByteArray): ByteArray = called {
         val key = secrets[alias] ?: throw KeyException.Gone()
+        if (alias == KeyAlias.BIOMETRIC) finger?.let { throw it }
         Mac.getInstance("HmacSHA256").apply { init(key) }.doFinal(data)
     }
 
@@ -67,6 +75,10 @@ class JvmKeys : PlatformKeys {
     }
 
     override fun hardware() = false
+
+    override fun mark(): ByteArray? = called { mark }
+
+    override fun setMark(mark: ByteArray) = called { this.mark = mark.takeIf { it.isNotEmpty() } }
 
     private fun pair(alias: KeyAlias) = pairs[alias] ?: throw KeyException.Gone()
 
