@@ -67,8 +67,8 @@ pub trait PlatformKeys: Send + Sync {
     /// certain: where it is not, passcodes must be longer.
     fn hardware(&self) -> Result<bool, KeyError>;
 
-    /// The mark that `set_mark` kept last; nothing if there is none. Keep it where files that are put back don't
-    /// change it: in the Keychain on iOS, under a key of the Android Keystore with no backup. Lost is better than old.
+    /// The mark that `set_mark` kept last; nothing if there is none. It must lie where files that are put back don't
+    /// change it: in an item of the Keychain on iOS, in the name of a key in the Android Keystore.
     fn mark(&self) -> Result<Option<Vec<u8>>, KeyError>;
 
     /// Keeps a mark of at most 256 bytes in place of the one before it; with no bytes, keeps none. It is no secret.
@@ -177,7 +177,7 @@ impl platform::PlatformKeys for ForeignKeys {
     }
 }
 
-/// No keystore: what a profile has whose app gave it none.
+/// No keystore, where none is to be asked.
 pub(crate) struct NoKeys;
 
 const NONE: platform::KeyError = platform::KeyError::NotAvailable;

@@ -3,7 +3,7 @@
 use crate::client::{RoundsmanClient, config};
 use crate::keys::{ForeignKeys, NoKeys};
 use crate::worker::local;
-use crate::{CallbackError, HostClock, Options, PlatformKeys, RoundsmanError};
+use crate::{CallbackError, HostClock, KeyError, Options, PlatformKeys, RoundsmanError};
 use roundsman_core::{platform, profiles};
 use std::io;
 use std::path::Path;
@@ -14,8 +14,8 @@ use uuid::Uuid;
 #[uniffi::export(with_foreign)]
 pub trait ProfileHost: Send + Sync {
     /// The keystore for one profile. Its keys and its mark must have names of their own, so that a wipe of one
-    /// profile deletes no other's. If it throws, the profile can't be opened.
-    fn keys(&self, profile: Uuid) -> Result<Arc<dyn PlatformKeys>, CallbackError>;
+    /// profile deletes no other's. If it throws, the profile is not opened, and it is asked again the next time.
+    fn keys(&self, profile: Uuid) -> Result<Arc<dyn PlatformKeys>, KeyError>;
 
     /// Marks a folder as not to be backed up, as far as the platform has such a mark: `isExcludedFromBackup` on
     /// iOS; on Android nothing, there the manifest's `dataExtractionRules` do it. Called each time a profile is
@@ -103,11 +103,8 @@ impl Profiles {
 struct ForeignHost(Arc<dyn ProfileHost>);
 
 impl profiles::Host for ForeignHost {
-    fn keys(&self, profile: Uuid) -> Arc<dyn platform::PlatformKeys> {
-        match self.0.keys(profile) {
-            Ok(keys) => Arc::new(ForeignKeys(keys)),
-            Err(CallbackError::Failed) => Arc::new(NoKeys),
-        }
+    fn keys(&self, profile: Uuid) -> Result<Arc<dyn platform::PlatformKeys>, platform::KeyError> {
+        Ok(Arc::new(ForeignKeys(self.0.keys(profile)?)))
     }
 
     fn keep_out_of_backups(&self, folder: &Path) -> io::Result<()> {

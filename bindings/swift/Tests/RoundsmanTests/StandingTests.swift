@@ -58,6 +58,27 @@ final class StandingTests: RigTestCase {
         XCTAssertEqual(ana.state, .open)
     }
 
+    func testAnOldCopyOfTheVaultIsKnownByTheMarkInTheKeystore() async throws {
+        let keys = FingerKeys(SoftwareKeys(dir: folder.appendingPathComponent("keys").path))
+        let vault = folder.appendingPathComponent("ana/vault")
+        let old = folder.appendingPathComponent("old")
+        try await work(keys, keepingACopyOf: vault, in: old)
+        try FileManager.default.removeItem(at: vault)
+        try FileManager.default.copyItem(at: old, to: vault)
+        let ana = try await phone("ana", keys: keys)
+        await fails(with: .RolledBack) { try await ana.unlock(passcode()) }
+    }
+
+    private func work(_ keys: PlatformKeys, keepingACopyOf vault: URL, in copy: URL) async throws {
+        let ana = try await enrolled("ana", keys: keys)
+        ana.lock()
+        try FileManager.default.copyItem(at: vault, to: copy)
+        try await ana.unlock(passcode())
+        _ = try await ana.visit()
+        try await ana.sync()
+        ana.lock()
+    }
+
     func testANewKeyOpensTheSameVaultAndAnErasedOneNothing() async throws {
         let ana = try await enrolled("ana")
         let visit = try await ana.visit()

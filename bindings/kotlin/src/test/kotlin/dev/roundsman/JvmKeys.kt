@@ -32,7 +32,7 @@ class JvmKeys : PlatformKeys {
     var failure: Exception? = null
 
     /** Threads it was called from. */
-    val threads: MutableSet<String> = ConcurrentHashMap.newKeySet()
+    val threads: MutableSet<Thread> = ConcurrentHashMap.newKeySet()
 
     override fun create(alias: KeyAlias) = called {
         if (alias == KeyAlias.IDENTITY) {
@@ -84,7 +84,7 @@ class JvmKeys : PlatformKeys {
 
     private inline fun <T> called(answer: () -> T): T {
         calls.incrementAndGet()
-        threads += Thread.currentThread().name
+        threads += Thread.currentThread()
         failure?.let { throw it }
         return answer()
     }

@@ -19,7 +19,11 @@ class ProfilesTest {
         @Volatile
         var failure: Exception? = null
 
-        override fun keys(profile: UUID): PlatformKeys = keystores.computeIfAbsent(profile) { JvmKeys() }
+        @Volatile
+        var locked = false
+
+        override fun keys(profile: UUID): PlatformKeys =
+            if (locked) throw KeyException.LockedOut() else keystores.computeIfAbsent(profile) { JvmKeys() }
 
         override fun keepOutOfBackups(folder: String) {
             failure?.let { throw it }
@@ -77,6 +81,19 @@ class ProfilesTest {
             assertEquals(ClientState.CLOSED, again.state.value)
             again.unlock(passcode())
             assertEquals(5u, again.customers.count())
+        }
+    }
+
+    @Test
+    fun `a profile whose keystore is locked opens once it is not`() = onRig { rig ->
+        onProfiles { profiles, app ->
+            app.locked = true
+            val failed = assertFailsWith<RoundsmanException.Keystore> { profiles.add() }
+            assertTrue(failed.reason is KeyException.LockedOut)
+            app.locked = false
+            val ana = profiles.open(profiles.add())
+            ana.enrol(rig.server.ticket(), passcode())
+            assertEquals(ClientState.OPEN, ana.state.value)
         }
     }
 
