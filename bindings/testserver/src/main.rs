@@ -10,13 +10,15 @@
 //!   says how many changes there were: `{"rescued": …}`;
 //! - `rooted allow`, `rooted warn`, `rooted lock` say in the policy what follows from a rooted phone, and
 //!   `biometrics on`, `biometrics off` whether biometrics open a vault: `{"done": …}`;
+//! - `lease DAYS` lets devices stay away so long, with no wipe after it: `{"done": …}`;
 //! - `stop`, or the end of the input, stops the server and removes the folder.
 
 use anyhow::{Context, Result, bail};
 use roundsman_model::{DeviceId, Role, UserId};
+use roundsman_protocol::lease::Lease;
 use roundsman_protocol::policy::Policy;
 use roundsman_protocol::posture::Verdict;
-use roundsman_server::admin::{Admin, Mapping, NewUser, TerritoryFrom};
+use roundsman_server::admin::{Admin, LeaseTerms, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::keyfile::KeyFile;
 use roundsman_server::{Config, NewAdmin, Secret, Server};
 use serde_json::{Value, json};
@@ -128,6 +130,11 @@ impl Stage {
                     other => bail!("there is no verdict {other}"),
                 };
                 admin.set_policy(Admin::OPERATOR, policy)?;
+            }
+            "lease" => {
+                let seconds = name.parse::<u32>()?.saturating_mul(Lease::DAY_S);
+                let terms = LeaseTerms { warn_after_s: seconds, lock_after_s: seconds, wipe_after_s: None };
+                admin.set_lease_terms(Admin::OPERATOR, terms)?;
             }
             "biometrics" => {
                 let policy = Policy { biometrics: name == "on", ..admin.policy()? };

@@ -64,6 +64,27 @@ class AwayTest {
     }
 
     @Test
+    fun `a passcode that is too old is changed before anything but the outbox opens`() = onRig { rig ->
+        rig.server.lease(days = 300)
+        val clock = JvmClock()
+        val ana = rig.enrolled("ana", clock = clock)
+        val visit = ana.visit()
+        assertNull(ana.passcodeDue())
+        clock.ahead = Duration.ofDays(85)
+        assertEquals(PasscodeDue.Warn(5u), ana.passcodeDue())
+        assertEquals(5u, ana.customers.count())
+        clock.ahead = Duration.ofDays(91)
+        assertEquals(PasscodeDue.Now, ana.passcodeDue())
+        assertFailsWith<RoundsmanException.PasscodeExpired> { ana.customers.count() }
+        assertFailsWith<RoundsmanException.PasscodeExpired> { ana.sync() }
+        assertTrue(ana.outbox.count() > 0u)
+        ana.changePasscode(passcode(), passcode("Red kayak 70"))
+        assertNull(ana.passcodeDue())
+        assertEquals(visit.id, ana.visits.inProgress()?.id)
+        assertTrue(ana.sync().sent > 0u)
+    }
+
+    @Test
     fun `a clock that is turned back or years ahead is told and put right by the server`() = onRig { rig ->
         val clock = JvmClock()
         val ana = rig.enrolled("ana", clock = clock)

@@ -34,6 +34,9 @@ class TestServer : AutoCloseable {
     /** What follows from a rooted phone: `allow`, `warn` or `lock`. */
     fun rooted(verdict: String) = ask("rooted $verdict", "done")
 
+    /** Lets devices stay away so long. */
+    fun lease(days: Int) = ask("lease $days", "done")
+
     fun biometrics(allowed: Boolean) = ask("biometrics ${if (allowed) "on" else "off"}", "done")
 
     /** A server that takes connections and never answers, for as long as [block] runs. */
