@@ -162,7 +162,9 @@ impl RoundsmanClient {
     /// # Errors
     /// `Locked`, or why else the vault is closed; `PasscodeExpired`.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<Arc<Subscription>, RoundsmanError> {
-        let subscription = self.client.observe(Arc::new(ForeignObserver(observer)))?;
+        let client = self.client.clone();
+        // Whether the passcode is due may be a question to the keystore.
+        let subscription = waited_for(move || client.observe(Arc::new(ForeignObserver(observer))))??;
         Ok(Arc::new(Subscription(Mutex::new(Some(subscription)))))
     }
 
