@@ -1,14 +1,20 @@
 //! The one object that an app opens.
 
+mod access;
+mod ending;
+mod standing;
+
+use crate::clock::ForeignClock;
 use crate::keys::ForeignKeys;
 use crate::observer::ForeignObserver;
 use crate::sync::{ForeignProgress, unless_cancelled};
-use crate::worker::{local, online};
+use crate::worker::{local, online, waited_for};
 use crate::{
-    CancelHandle, Customers, DeviceEvent, Observer, Outbox, Passcode, PlatformKeys, RoundsmanError,
-    Subscription, SyncProgress, SyncReport, Visits,
+    CancelHandle, Customers, DeviceEvent, HostClock, Observer, Outbox, Passcode, PlatformKeys,
+    RoundsmanError, Subscription, SyncProgress, SyncReport, Visits,
 };
-use roundsman_core::{Client, Config, State, vault};
+use roundsman_core::platform::{self, Clock, SystemClock};
+use roundsman_core::{Client, Closed, Config, State, vault};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
@@ -41,6 +47,22 @@ pub enum ClientState {
     Wiped,
 }
 
+/// Why the client has closed the vault by itself.
+pub type ClosedReason = Closed;
+#[uniffi::remote(Enum)]
+pub enum ClosedReason {
+    /// Nobody has touched the app for the policy's time: ask for the passcode.
+    Idle,
+    /// The clock was turned back, or is years ahead: call `check_in`.
+    Clock,
+    /// The device has been away from its server for too long: call `check_in`, which renews the lease.
+    Lease,
+    /// The policy refuses the phone in the state that it is in: say what `concerns` says.
+    Posture,
+    /// The lease has ended for good, and a wipe has begun: call `check_in` until the state is `Wiped`.
+    Wiped,
+}
+
 /// Who is enrolled and where, for the screen.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Profile {
@@ -59,23 +81,25 @@ pub struct Profile {
 /// The client: one for each folder, for as long as the process lives. May be used from any thread.
 #[derive(uniffi::Object)]
 pub struct RoundsmanClient {
-    client: Client,
+    pub(crate) client: Client,
 }
 
 #[uniffi::export]
 impl RoundsmanClient {
-    /// Opens the client in its folder. Finishes a lock or a wipe that was interrupted before anything else.
+    /// Opens the client in its folder. Finishes a lock or a wipe that was interrupted before anything else. Without
+    /// a clock of the app the system's own is taken.
     ///
     /// # Errors
-    /// `InUse`, `Storage`, `Damaged`, `Keystore`, `KeyGone`. The files are left as they are.
-    #[uniffi::constructor]
-    pub async fn open(options: Options, keys: Arc<dyn PlatformKeys>) -> Result<Arc<Self>, RoundsmanError> {
-        local(move || {
-            let Options { dir, device_name, platform } = options;
-            let config = Config { device_name, platform, ..Config::new(dir, Arc::new(ForeignKeys(keys))) };
-            Client::open(config).map(|client| Arc::new(Self { client }))
-        })
-        .await
+    /// `InUse`, `Storage`, `Damaged`, `Keystore`; `KeyGone`, after which `start_over` helps. The files are left as
+    /// they are.
+    #[uniffi::constructor(default(clock = None))]
+    pub async fn open(
+        options: Options,
+        keys: Arc<dyn PlatformKeys>,
+        clock: Option<Arc<dyn HostClock>>,
+    ) -> Result<Arc<Self>, RoundsmanError> {
+        let config = config(options, Arc::new(ForeignKeys(keys)), clock);
+        local(move || Client::open(config).map(|client| Arc::new(Self { client }))).await
     }
 
     /// What the client is ready for.
@@ -106,33 +130,14 @@ impl RoundsmanClient {
         online(async move { Ok(client.enrol(&ticket, &passcode).await?) }).await
     }
 
-    /// Opens the vault. Takes about half a second by design. Empties the passcode.
-    ///
-    /// # Errors
-    /// `WrongPasscode`, `Wait`, `LockedByAdministrator`, `Wiped`, `KeyGone`, `Keystore`, `Damaged`.
-    pub async fn unlock(&self, passcode: Arc<Passcode>) -> Result<(), RoundsmanError> {
-        let (client, passcode) = (self.client.clone(), passcode.take()?);
-        local(move || client.unlock(&passcode)).await
-    }
-
     /// Closes the vault: connections are closed and keys leave memory. Unsent work stays. Returns when it is done,
-    /// so that it can be called while the app goes to the background.
+    /// so that it can be called while the app goes to the background. Don't call it while the platform asks for a
+    /// finger or face: it waits for the answer.
     pub fn lock(&self) {
-        self.client.lock();
-    }
-
-    /// Changes the passcode. The vault stays as it is, open or closed. Empties both passcodes.
-    ///
-    /// # Errors
-    /// As `unlock` for the old passcode, `WeakPasscode` for the new one.
-    pub async fn change_passcode(
-        &self,
-        old: Arc<Passcode>,
-        new: Arc<Passcode>,
-    ) -> Result<(), RoundsmanError> {
-        let (client, old, new) = (self.client.clone(), old.take(), new.take());
-        let (old, new) = (old?, new?);
-        local(move || client.change_passcode(&old, &new)).await
+        let client = self.client.clone();
+        if waited_for(move || client.lock()).is_err() {
+            self.client.lock();
+        }
     }
 
     /// The customers. The object stays good over locking and unlocking; its calls fail with `Locked` in between.
@@ -155,9 +160,11 @@ impl RoundsmanClient {
     /// closes.
     ///
     /// # Errors
-    /// `Locked`, or why else the vault is closed.
+    /// `Locked`, or why else the vault is closed; `PasscodeExpired`.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<Arc<Subscription>, RoundsmanError> {
-        let subscription = self.client.observe(Arc::new(ForeignObserver(observer)))?;
+        let client = self.client.clone();
+        // Whether the passcode is due may be a question to the keystore.
+        let subscription = waited_for(move || client.observe(Arc::new(ForeignObserver(observer))))??;
         Ok(Arc::new(Subscription(Mutex::new(Some(subscription)))))
     }
 
@@ -165,7 +172,7 @@ impl RoundsmanClient {
     /// not done is done by the next one.
     ///
     /// # Errors
-    /// `Locked`, `Offline`, `WrongPin`, `ServerBusy`, `UnknownDevice`, `Server`, `Cancelled`. What was stored before
+    /// `Locked`, `PasscodeExpired`, `LeaseEnded`, `Offline`, `WrongPin`, `ServerBusy`, `UnknownDevice`, `Server`, `Cancelled`. What was stored before
     /// stays.
     #[uniffi::method(default(progress = None, cancel = None))]
     pub async fn sync(
@@ -187,6 +194,20 @@ impl RoundsmanClient {
         let client = self.client.clone();
         online(async move { Ok(client.check_in().await?.into_iter().map(Into::into).collect()) }).await
     }
+}
+
+/// What the core's client is made from.
+pub(crate) fn config(
+    options: Options,
+    keys: Arc<dyn platform::PlatformKeys>,
+    clock: Option<Arc<dyn HostClock>>,
+) -> Config {
+    let Options { dir, device_name, platform } = options;
+    let clock: Arc<dyn Clock> = match clock {
+        Some(clock) => Arc::new(ForeignClock(clock)),
+        None => Arc::new(SystemClock),
+    };
+    Config { device_name, platform, clock, ..Config::new(dir, keys) }
 }
 
 impl From<vault::Profile> for Profile {

@@ -1,12 +1,12 @@
 //! What can go wrong, in as many words as an app can act on.
 
-use crate::KeyError;
-use roundsman_core::model::RuleError;
-use roundsman_core::protocol::ErrorCode;
-use roundsman_core::protocol::ticket::TicketError;
-use roundsman_core::store::StoreError;
-use roundsman_core::vault::{PasscodeError, VaultError};
-use roundsman_core::{Error, protocol::Problem};
+mod mapping;
+mod reasons;
+
+pub(crate) use reasons::broken_rule;
+pub use reasons::{BiometricsFlaw, PasscodeFlaw, RuleCode};
+
+use crate::{Concern, KeyError, RootRefusal};
 use uuid::Uuid;
 
 /// Why a call failed, and what to do. No variant holds personal data, keys or tokens.
@@ -15,8 +15,12 @@ pub enum RoundsmanError {
     /// The vault is closed. Ask for the passcode and call `unlock`.
     #[error("unlock the app first")]
     Locked,
-    /// The administrator has locked this device, or ten wrong passcodes did. Say so, and go on calling `checkIn`:
-    /// an unlock comes that way. Unsent work is kept.
+    /// The passcode is too old. Ask for the old and a new one and call `changePasscode`; until then only the outbox
+    /// works. Nothing is lost meanwhile.
+    #[error("the passcode is too old: change it first")]
+    PasscodeExpired,
+    /// The administrator has locked this device, or too many wrong passcodes did. Say so, and go on calling
+    /// `checkIn`: an unlock comes that way. Unsent work is kept.
     #[error("this device is locked, ask your administrator")]
     LockedByAdministrator,
     /// The device was wiped, or is being wiped. Nothing can be read any more. Go on calling `checkIn` until the
@@ -29,7 +33,7 @@ pub enum RoundsmanError {
     /// This device has joined an organisation already. Call `unlock`.
     #[error("this device is enrolled already")]
     AlreadyEnrolled,
-    /// The passcode is wrong. Let the person try again; with none left the device locks itself.
+    /// The passcode is wrong. Let the person try again; with none left the device locks or wipes itself.
     #[error("the passcode is wrong, {attempts_left} attempts are left")]
     WrongPasscode {
         /// How many attempts are left.
@@ -41,14 +45,45 @@ pub enum RoundsmanError {
         /// How long to wait.
         seconds: u64,
     },
-    /// The passcode is too easy or can't be read. Say which rule it breaks and ask for another.
+    /// The passcode breaks a rule. Say which one and ask for another.
     #[error("choose another passcode")]
     WeakPasscode {
         /// The rule.
         flaw: PasscodeFlaw,
     },
-    /// The platform has lost the key of this vault, for example in a restore to another phone. What was not sent
-    /// can't be read any more: remove the folder after the person agreed, and enrol again.
+    /// Finger or face do not open the vault. Ask for the passcode; the reason says what else to do.
+    #[error("type the passcode")]
+    Biometrics {
+        /// The reason.
+        reason: BiometricsFlaw,
+    },
+    /// The right passcode may still open this vault. Ask for it and call `erase`.
+    #[error("this device still opens with its passcode, which is needed to erase it")]
+    PasscodeNeeded,
+    /// The clock was turned back. Say so, and call `checkIn`: the server's time puts it right.
+    #[error("the clock was turned back, connect to the server")]
+    ClockTurnedBack,
+    /// The clock is years ahead. Say so, and call `checkIn`: the server's time puts it right.
+    #[error("the clock can't be right, connect to the server")]
+    ClockImplausible,
+    /// The device has not reached its server for too long. Ask for a connection and call `checkIn`: that renews the
+    /// lease. Unsent work is kept.
+    #[error("this device has been away from its server for too long, connect to the server")]
+    LeaseEnded,
+    /// The organisation's rules don't allow the vault to open on a phone in this state. Say what is wrong with it;
+    /// once that is over, call `setPosture` and `unlock`. Unsent work is kept.
+    #[error("the organisation's rules don't allow this phone as it is")]
+    PostureRefused {
+        /// What is wrong with it.
+        concerns: Vec<Concern>,
+    },
+    /// The vault's files were put back to an earlier state, for example from a backup. They are left as they are:
+    /// call `checkIn` and send the person to the administrator.
+    #[error("the vault was put back to an earlier state: ask your administrator")]
+    RolledBack,
+    /// The platform has lost the key of this vault, or has another in its place, for example after a restore to
+    /// another phone. The vault can't be opened again. After the person agreed: if `open` failed with it, call
+    /// `startOver`; if another call did, call `eraseWithoutPasscode`. Then enrol again.
     #[error("the platform has lost the key of this vault, enrol this device again")]
     KeyGone,
     /// The platform's keystore gave no answer. Try again when the reason is over.
@@ -59,18 +94,51 @@ pub enum RoundsmanError {
     },
     /// A file of the vault was changed, cut or removed by somebody else. Every byte is left as it is: report it,
     /// and don't remove the folder without the person's consent.
-    #[error("the vault's files are damaged")]
-    Damaged,
+    #[error("the vault's files are damaged: {reason}")]
+    Damaged {
+        /// Which file, and what about it, for a report.
+        reason: String,
+    },
     /// Another process uses this folder. Open it from one process only.
     #[error("another process uses this vault")]
     InUse,
+    /// The profile holds a vault. Erase it first, and go on calling `checkIn` until the state is `Wiped`.
+    #[error("this profile holds a vault, wipe it first")]
+    ProfileHoldsVault,
     /// The disk is full. Ask the person to free space; nothing that was saved is lost.
     #[error("the disk is full")]
     DiskFull,
-    /// The disk or the memory failed. Try again; nothing that was saved is lost.
+    /// The disk failed. Try again; nothing that was saved is lost.
     #[error("the storage failed, try again")]
     Storage,
-    /// The data was written by a newer version. Ask the person to update the app.
+    /// There is not enough memory to check a passcode. Ask the person to close other apps, and try again.
+    #[error("there is not enough memory to check the passcode")]
+    OutOfMemory,
+    /// The system gave no random numbers. Nothing was changed: try again, and report it if it stays so.
+    #[error("the system gave no random numbers, try again")]
+    NoRandomness,
+    /// The change could not be sealed for the organisation's rescue key, and was not stored. Send the person to the
+    /// administrator, who can publish a new one.
+    #[error(
+        "the change could not be sealed for the organisation: ask your administrator for a new rescue key"
+    )]
+    NotSealed,
+    /// The app was built with an SQLite that does not encrypt. Nothing was opened: link this library's own.
+    #[error("this build has no encryption")]
+    NoCipher,
+    /// The database refused for a reason that should not happen. Report the code; nothing that was saved is lost.
+    #[error("the database refused with code {code}")]
+    Database {
+        /// SQLite's extended result code.
+        code: i32,
+    },
+    /// The organisation's keys on this device can't be used. Report it to the administrator.
+    #[error("the organisation's keys can't be used")]
+    OrganisationKeys {
+        /// Why.
+        reason: RootRefusal,
+    },
+    /// The data or the code was made by a newer version. Ask the person to update the app.
     #[error("update the app")]
     UpdateNeeded,
     /// A rule of the business does not allow it. Show which, beside the field if one is named. Nothing was changed.
@@ -87,7 +155,7 @@ pub enum RoundsmanError {
         /// The visit in progress.
         visit: Uuid,
     },
-    /// There is no such record on this device. Leave the screen that shows it.
+    /// There is no such record on this device, or no such profile. Leave the screen that shows it.
     #[error("there is no such record on this device")]
     NotFound,
     /// This is no enrolment code, or the server does not know it. Ask for a new one.
@@ -126,68 +194,6 @@ pub enum RoundsmanError {
     Internal,
 }
 
-/// Why a passcode is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum PasscodeFlaw {
-    /// Too few characters: six where keys are in secure hardware, ten elsewhere.
-    TooShort,
-    /// More than 128 characters.
-    TooLong,
-    /// One character, repeated.
-    AllSame,
-    /// A plain run like `123456`.
-    Run,
-    /// A short part repeated, or two characters only.
-    Repeated,
-    /// A date.
-    Date,
-    /// One that very many people choose.
-    Common,
-    /// It holds the user's name or telephone number.
-    Personal,
-    /// A computer would guess it too soon.
-    Weak,
-    /// Not three of small letters, capitals, digits and other characters.
-    FewClasses,
-    /// One of the last passcodes of this device.
-    UsedBefore,
-    /// The one that it is to replace.
-    Unchanged,
-    /// Something that is no Unicode character.
-    NotText,
-}
-
-/// Which rule of the business was broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum RuleCode {
-    /// This version knows no such entity.
-    UnknownEntity,
-    /// There is no such field.
-    UnknownField,
-    /// The field must be filled in.
-    Required,
-    /// The field holds a value of the wrong kind.
-    WrongKind,
-    /// The text is longer than its field allows.
-    TooLong,
-    /// The number is out of range.
-    OutOfRange,
-    /// The field can't be changed once it is set.
-    Immutable,
-    /// There is no such record in the user's territories.
-    NoSuchRecord,
-    /// The user's role does not allow it.
-    NotAllowed,
-    /// The visit can't go from its state to the other.
-    VisitState,
-    /// A visit needs an outcome to be checked out.
-    OutcomeMissing,
-    /// A visit that was left, missed or cancelled needs a reason.
-    ReasonMissing,
-    /// A visit can't end before it began.
-    EndsBeforeStart,
-}
-
 /// A callback of the app threw. Nothing depends on it: the call goes on.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
 pub enum CallbackError {
@@ -199,122 +205,5 @@ pub enum CallbackError {
 impl From<uniffi::UnexpectedUniFFICallbackError> for CallbackError {
     fn from(_: uniffi::UnexpectedUniFFICallbackError) -> Self {
         Self::Failed
-    }
-}
-
-/// The rule that was broken, and the field if it is about one.
-pub(crate) fn broken_rule(rule: RuleError) -> (RuleCode, Option<String>) {
-    match rule {
-        RuleError::UnknownEntity => (RuleCode::UnknownEntity, None),
-        RuleError::UnknownField { field } => (RuleCode::UnknownField, Some(field)),
-        RuleError::Required { field } => (RuleCode::Required, Some(field)),
-        RuleError::WrongKind { field } => (RuleCode::WrongKind, Some(field)),
-        RuleError::TooLong { field, .. } => (RuleCode::TooLong, Some(field)),
-        RuleError::OutOfRange { field } => (RuleCode::OutOfRange, Some(field)),
-        RuleError::Immutable { field } => (RuleCode::Immutable, Some(field)),
-        RuleError::NoSuchRecord => (RuleCode::NoSuchRecord, None),
-        RuleError::NotAllowed => (RuleCode::NotAllowed, None),
-        RuleError::VisitState { .. } => (RuleCode::VisitState, Some("state".to_owned())),
-        RuleError::OutcomeMissing => (RuleCode::OutcomeMissing, Some("outcome".to_owned())),
-        RuleError::ReasonMissing => (RuleCode::ReasonMissing, Some("reason".to_owned())),
-        RuleError::EndsBeforeStart => (RuleCode::EndsBeforeStart, Some("ended_at".to_owned())),
-    }
-}
-
-impl From<Error> for RoundsmanError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Locked => Self::Locked,
-            Error::NotEnrolled => Self::NotEnrolled,
-            Error::AlreadyEnrolled => Self::AlreadyEnrolled,
-            Error::Vault(error) => error.into(),
-            Error::Store(error) => error.into(),
-            Error::Rule(rule) => {
-                let (code, field) = broken_rule(rule);
-                Self::Rule { code, field }
-            }
-            Error::VisitInProgress { visit } => Self::VisitInProgress { visit },
-            Error::NotFound => Self::NotFound,
-            Error::Ticket(TicketError::NewerVersion) => Self::UpdateNeeded,
-            Error::Ticket(_) => Self::TicketInvalid,
-            Error::Offline => Self::Offline,
-            Error::WrongPin => Self::WrongPin,
-            Error::Server(problem) => problem.into(),
-            Error::BadAnswer | Error::Refused(_) => Self::Server { reason: error.to_string() },
-            Error::Cancelled => Self::Cancelled,
-            _ => Self::Internal,
-        }
-    }
-}
-
-impl From<Problem> for RoundsmanError {
-    fn from(problem: Problem) -> Self {
-        match problem.code {
-            ErrorCode::TicketUnknown => Self::TicketInvalid,
-            ErrorCode::TicketExpired => Self::TicketExpired,
-            ErrorCode::TicketUsed => Self::TicketUsed,
-            ErrorCode::TokenInvalid | ErrorCode::DeviceUnknown => Self::UnknownDevice,
-            ErrorCode::DeviceBlocked => Self::LockedByAdministrator,
-            ErrorCode::Busy | ErrorCode::Internal => Self::ServerBusy,
-            // The title comes from the wire: only the code's own words are passed on.
-            code => Self::Server { reason: code.to_string() },
-        }
-    }
-}
-
-impl From<VaultError> for RoundsmanError {
-    fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::NotEnrolled => Self::NotEnrolled,
-            VaultError::AlreadyCreated => Self::AlreadyEnrolled,
-            VaultError::WrongPasscode { attempts_left } => Self::WrongPasscode { attempts_left },
-            VaultError::Wait { seconds } => Self::Wait { seconds },
-            VaultError::Locked => Self::LockedByAdministrator,
-            VaultError::Wiping | VaultError::Wiped => Self::Wiped,
-            VaultError::Tampered { .. } | VaultError::Truncated { .. } | VaultError::Missing { .. } => {
-                Self::Damaged
-            }
-            VaultError::KeyGone | VaultError::WrongKey => Self::KeyGone,
-            VaultError::Key(reason) => Self::Keystore { reason: reason.into() },
-            VaultError::InUse => Self::InUse,
-            VaultError::Passcode(flaw) => flaw.into(),
-            VaultError::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull,
-            VaultError::Disk(_) | VaultError::OutOfMemory => Self::Storage,
-            _ => Self::Internal,
-        }
-    }
-}
-
-impl From<PasscodeError> for RoundsmanError {
-    fn from(error: PasscodeError) -> Self {
-        let flaw = match error {
-            PasscodeError::TooShort { .. } => PasscodeFlaw::TooShort,
-            PasscodeError::AllSame => PasscodeFlaw::AllSame,
-            PasscodeError::Run => PasscodeFlaw::Run,
-            PasscodeError::Repeated => PasscodeFlaw::Repeated,
-            PasscodeError::Date => PasscodeFlaw::Date,
-            PasscodeError::Common => PasscodeFlaw::Common,
-            PasscodeError::Personal => PasscodeFlaw::Personal,
-            PasscodeError::FewClasses { .. } => PasscodeFlaw::FewClasses,
-            PasscodeError::UsedBefore => PasscodeFlaw::UsedBefore,
-            PasscodeError::Unchanged => PasscodeFlaw::Unchanged,
-            _ => PasscodeFlaw::Weak,
-        };
-        Self::WeakPasscode { flaw }
-    }
-}
-
-impl From<StoreError> for RoundsmanError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Closed => Self::Locked,
-            StoreError::Newer { .. } => Self::UpdateNeeded,
-            StoreError::Full => Self::DiskFull,
-            StoreError::WrongKey | StoreError::Corrupt | StoreError::NotEncrypted | StoreError::Missing => {
-                Self::Damaged
-            }
-            StoreError::Busy | StoreError::Io { .. } => Self::Storage,
-            _ => Self::Internal,
-        }
     }
 }

@@ -63,8 +63,17 @@ pub trait PlatformKeys: Send + Sync {
     /// Destroys the key. Not an error if there is none.
     fn delete(&self, alias: KeyAlias) -> Result<(), KeyError>;
 
-    /// Whether the keys are in secure hardware.
+    /// Whether the keys are in secure hardware, which counts attempts and can't be copied. Say so only if it is
+    /// certain: where it is not, passcodes must be longer.
     fn hardware(&self) -> Result<bool, KeyError>;
+
+    /// The mark that `set_mark` kept last; nothing if there is none. It must lie where files that are put back don't
+    /// change it: in an item of the Keychain on iOS, in the name of a key in the Android Keystore.
+    fn mark(&self) -> Result<Option<Vec<u8>>, KeyError>;
+
+    /// Keeps a mark of at most 256 bytes in place of the one before it; with no bytes, keeps none. It is no secret.
+    /// By it a copy of the vault's files that somebody has put back is known.
+    fn set_mark(&self, mark: Vec<u8>) -> Result<(), KeyError>;
 }
 
 /// Keys in files, for desktops and tests: no protection against whoever has the files.
@@ -109,6 +118,14 @@ impl PlatformKeys for SoftwareKeys {
     fn hardware(&self) -> Result<bool, KeyError> {
         Ok(platform::PlatformKeys::hardware(&self.0))
     }
+
+    fn mark(&self) -> Result<Option<Vec<u8>>, KeyError> {
+        Ok(platform::PlatformKeys::mark(&self.0)?)
+    }
+
+    fn set_mark(&self, mark: Vec<u8>) -> Result<(), KeyError> {
+        Ok(platform::PlatformKeys::set_mark(&self.0, &mark)?)
+    }
 }
 
 /// The app's keys, as the core takes them.
@@ -149,6 +166,49 @@ impl platform::PlatformKeys for ForeignKeys {
     fn hardware(&self) -> bool {
         // Whoever can't say has none.
         self.0.hardware().unwrap_or(false)
+    }
+
+    fn mark(&self) -> Result<Option<Vec<u8>>, platform::KeyError> {
+        Ok(self.0.mark()?)
+    }
+
+    fn set_mark(&self, mark: &[u8]) -> Result<(), platform::KeyError> {
+        Ok(self.0.set_mark(mark.to_vec())?)
+    }
+}
+
+/// No keystore, where none is to be asked.
+pub(crate) struct NoKeys;
+
+const NONE: platform::KeyError = platform::KeyError::NotAvailable;
+
+impl platform::PlatformKeys for NoKeys {
+    fn create(&self, _: platform::KeyAlias) -> Result<(), platform::KeyError> {
+        Err(NONE)
+    }
+
+    fn exists(&self, _: platform::KeyAlias) -> Result<bool, platform::KeyError> {
+        Err(NONE)
+    }
+
+    fn hmac(&self, _: platform::KeyAlias, _: &[u8]) -> Result<Zeroizing<[u8; 32]>, platform::KeyError> {
+        Err(NONE)
+    }
+
+    fn public_key(&self, _: platform::KeyAlias) -> Result<[u8; 65], platform::KeyError> {
+        Err(NONE)
+    }
+
+    fn sign(&self, _: platform::KeyAlias, _: &[u8]) -> Result<[u8; 64], platform::KeyError> {
+        Err(NONE)
+    }
+
+    fn delete(&self, _: platform::KeyAlias) -> Result<(), platform::KeyError> {
+        Err(NONE)
+    }
+
+    fn hardware(&self) -> bool {
+        false
     }
 }
 

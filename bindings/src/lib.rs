@@ -10,26 +10,37 @@
 //! UniFFI's macros expand to `unsafe` items, so that this crate can't forbid them; it writes none of its own.
 
 mod client;
+mod clock;
 mod customers;
 mod error;
+mod events;
 mod keys;
 mod observer;
 mod outbox;
 mod passcode;
+mod profiles;
 mod records;
+mod rules;
 mod sync;
+mod terms;
 mod visits;
 mod worker;
 
-pub use client::{ClientState, Options, Profile, RoundsmanClient};
+pub use client::{ClientState, ClosedReason, Options, Profile, RoundsmanClient};
+pub use clock::HostClock;
 pub use customers::Customers;
-pub use error::{CallbackError, PasscodeFlaw, RoundsmanError, RuleCode};
+pub use error::{BiometricsFlaw, CallbackError, PasscodeFlaw, RoundsmanError, RuleCode};
+pub use events::{CommandRefusal, DeviceEvent, RootRefusal};
 pub use keys::{KeyAlias, KeyError, PlatformKeys, SoftwareKeys};
 pub use observer::{Change, Observer, Subscription};
 pub use outbox::{KeptConflict, Outbox, Rejection, Unsent};
 pub use passcode::Passcode;
+pub use profiles::{NewProfile, ProfileHost, Profiles};
 pub use records::{Day, Instant};
-pub use sync::{CancelHandle, DeviceEvent, SyncProgress, SyncReport, SyncStep};
+pub use roundsman_core::protocol::posture::Concern;
+pub use rules::PasscodeRules;
+pub use sync::{CancelHandle, SyncProgress, SyncReport, SyncStep};
+pub use terms::{Policy, PostureFinding};
 pub use visits::{Stop, Visits};
 
 uniffi::setup_scaffolding!();

@@ -62,6 +62,11 @@ impl Passcode {
 }
 
 impl Passcode {
+    /// Lends what is typed so far.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&str) -> T) -> T {
+        look(&self.typed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The core's passcode; this one is empty afterwards, whether it was good or not.
     pub(crate) fn take(&self) -> Result<roundsman_core::vault::Passcode, RoundsmanError> {
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +107,7 @@ mod tests {
         let full = typed(&"x".repeat(MAX_CHARACTERS))?;
         assert_eq!(full.push('x'.into()), flaw(PasscodeFlaw::TooLong));
         assert_eq!(full.take().map(|_| ()), flaw(PasscodeFlaw::AllSame));
-        assert_eq!(typed("12345")?.take().map(|_| ()), flaw(PasscodeFlaw::TooShort));
+        assert_eq!(typed("12345")?.take().map(|_| ()), flaw(PasscodeFlaw::TooShort { least: 6 }));
         assert_eq!(typed("123456")?.take().map(|_| ()), flaw(PasscodeFlaw::Run));
         Ok(())
     }

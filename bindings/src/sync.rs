@@ -1,7 +1,7 @@
 //! What a sync did, how it goes on, and how it is stopped.
 
-use crate::{CallbackError, RoundsmanError};
-use roundsman_core::{device, sync};
+use crate::{CallbackError, DeviceEvent, RoundsmanError};
+use roundsman_core::sync;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -27,34 +27,6 @@ pub struct SyncReport {
     pub requests: u32,
     /// Commands of the administrator that were carried out or refused.
     pub events: Vec<DeviceEvent>,
-}
-
-/// What a command of the administrator did.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum DeviceEvent {
-    /// The device is locked: show that, and go on calling `checkIn`.
-    Locked,
-    /// The device is locked; its share of the key is not in escrow yet. The same for the person as `Locked`.
-    SoftLocked,
-    /// The device may be opened again: ask for the passcode.
-    Unlocked,
-    /// Everything was wiped: show that.
-    Wiped,
-    /// A command was not genuine and had no effect. Report it to the administrator.
-    Refused {
-        /// Why.
-        reason: String,
-    },
-    /// New keys of the organisation were refused; those that were trusted before still are.
-    RootRefused {
-        /// Why, in words.
-        reason: String,
-    },
-    /// A command of the server does not reach this device.
-    Withheld {
-        /// The command's number.
-        head: u64,
-    },
 }
 
 /// How far a sync has come.
@@ -156,20 +128,6 @@ impl From<sync::Report> for SyncReport {
         } = report;
         let events = events.into_iter().map(Into::into).collect();
         Self { sent, rejected, conflicts, received, removed, bytes_up, bytes_down, requests, events }
-    }
-}
-
-impl From<device::DeviceEvent> for DeviceEvent {
-    fn from(event: device::DeviceEvent) -> Self {
-        match event {
-            device::DeviceEvent::Locked => Self::Locked,
-            device::DeviceEvent::SoftLocked => Self::SoftLocked,
-            device::DeviceEvent::Unlocked => Self::Unlocked,
-            device::DeviceEvent::Wiped => Self::Wiped,
-            device::DeviceEvent::Refused(refusal) => Self::Refused { reason: refusal.to_string() },
-            device::DeviceEvent::RootRefused(error) => Self::RootRefused { reason: error.to_string() },
-            device::DeviceEvent::Withheld { head } => Self::Withheld { head },
-        }
     }
 }
 

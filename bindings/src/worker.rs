@@ -6,7 +6,7 @@
 
 use crate::RoundsmanError;
 use std::future::Future;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
@@ -35,6 +35,16 @@ pub(crate) async fn local<T: Send + 'static, E: Into<RoundsmanError>>(
     call.await.unwrap_or(Err(RoundsmanError::Internal))
 }
 
+/// Does work on a thread of this library while the caller's waits for it: for what must be done when the call
+/// returns, such as closing the vault, and still must not call the app's keystore from the caller's thread.
+pub(crate) fn waited_for<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RoundsmanError> {
+    let (sender, done) = mpsc::sync_channel(1);
+    runtime()?.spawn_blocking(move || sender.send(work()));
+    done.recv().map_err(|_| RoundsmanError::Internal)
+}
+
 fn runtime() -> Result<&'static Runtime, RoundsmanError> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
     // One worker drives sockets and timers; the work itself is on blocking threads.
@@ -47,7 +57,6 @@ fn runtime() -> Result<&'static Runtime, RoundsmanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
 
     #[tokio::test]
     async fn a_defect_becomes_an_error() {
@@ -55,6 +64,13 @@ mod tests {
         assert!(matches!(local, Err(RoundsmanError::Internal)));
         let online = online(async { unreachable!("a planted defect") as Result<(), _> }).await;
         assert!(matches!(online, Err(RoundsmanError::Internal)));
+    }
+
+    #[test]
+    fn what_the_caller_waits_for_is_done_elsewhere_and_its_defect_is_an_error() {
+        let here = std::thread::current().id();
+        assert_ne!(waited_for(|| std::thread::current().id()), Ok(here));
+        assert_eq!(waited_for(|| unreachable!("a planted defect") as u8), Err(RoundsmanError::Internal));
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! A profile is a folder with a random name inside one folder. Nothing outside that is read or written: what the
 //! person keeps beside it is theirs, and no wipe reaches it.
 
-use crate::platform::{Disk, PlatformKeys};
+use crate::platform::{Disk, KeyError, PlatformKeys};
 use crate::{Client, Config, Error, State};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,10 @@ use uuid::Uuid;
 pub trait Host: Send + Sync {
     /// The keystore for one profile. Its keys must have names of their own, so that a wipe of one profile deletes no
     /// other's.
-    fn keys(&self, profile: Uuid) -> Arc<dyn PlatformKeys>;
+    ///
+    /// # Errors
+    /// The keystore can't be had. The profile is not opened then; it is asked again the next time.
+    fn keys(&self, profile: Uuid) -> Result<Arc<dyn PlatformKeys>, KeyError>;
 
     /// Marks a folder as not to be backed up, as far as the platform has such a mark: `isExcludedFromBackup` on iOS;
     /// on Android nothing, there the manifest's `dataExtractionRules` do it. Called each time a profile is opened.
@@ -99,12 +102,12 @@ impl Profiles {
         if let Some(client) = open.get(&id) {
             return Ok(client.clone());
         }
-        let folder = self.folder(id);
+        let (keys, folder) = (self.host.keys(id)?, self.folder(id));
         let disk = &self.template.disk;
         disk.create_dir_all(&folder)
             .and_then(|()| self.host.keep_out_of_backups(&folder))
             .map_err(crate::vault::VaultError::from)?;
-        let config = Config { dir: folder, keys: self.host.keys(id), ..self.template.clone() };
+        let config = Config { dir: folder, keys, ..self.template.clone() };
         let client = Client::open(config)?;
         open.insert(id, client.clone());
         Ok(client)
@@ -132,6 +135,7 @@ fn remove_all(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use crate::platform::{KeyAlias, OsEntropy, SoftwareKeys};
+    use crate::vault::VaultError;
     use std::fs;
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -140,11 +144,21 @@ mod tests {
         keys: PathBuf,
         marked: Mutex<Vec<PathBuf>>,
         refuses: bool,
+        locked: Mutex<bool>,
+    }
+
+    impl Desk {
+        fn lock_keystore(&self, locked: bool) {
+            *self.locked.lock().unwrap_or_else(PoisonError::into_inner) = locked;
+        }
     }
 
     impl Host for Desk {
-        fn keys(&self, profile: Uuid) -> Arc<dyn PlatformKeys> {
-            Arc::new(SoftwareKeys::new(self.keys.join(profile.to_string()), Arc::new(OsEntropy)))
+        fn keys(&self, profile: Uuid) -> Result<Arc<dyn PlatformKeys>, KeyError> {
+            if *self.locked.lock().unwrap_or_else(PoisonError::into_inner) {
+                return Err(KeyError::LockedOut);
+            }
+            Ok(Arc::new(SoftwareKeys::new(self.keys.join(profile.to_string()), Arc::new(OsEntropy))))
         }
 
         fn keep_out_of_backups(&self, folder: &Path) -> std::io::Result<()> {
@@ -154,8 +168,9 @@ mod tests {
     }
 
     fn profiles(root: &Path, refuses: bool) -> Result<(Profiles, Arc<Desk>), Error> {
-        let desk = Arc::new(Desk { keys: root.join("keys"), marked: Mutex::default(), refuses });
-        let template = Config::new(root.join("profiles"), desk.keys(Uuid::nil()));
+        let (marked, locked) = (Mutex::default(), Mutex::default());
+        let desk = Arc::new(Desk { keys: root.join("keys"), marked, refuses, locked });
+        let template = Config::new(root.join("profiles"), desk.keys(Uuid::nil())?);
         Ok((Profiles::at(template, Arc::clone(&desk) as Arc<dyn Host>)?, desk))
     }
 
@@ -171,8 +186,8 @@ mod tests {
             *desk.marked.lock().unwrap_or_else(PoisonError::into_inner),
             [profiles.folder(one), profiles.folder(two)]
         );
-        desk.keys(one).create(KeyAlias::Wrap)?;
-        assert!(!desk.keys(two).exists(KeyAlias::Wrap)?);
+        desk.keys(one)?.create(KeyAlias::Wrap)?;
+        assert!(!desk.keys(two)?.exists(KeyAlias::Wrap)?);
         drop((first, second));
         profiles.remove(one)?;
         assert_eq!(profiles.ids()?, [two]);
@@ -188,6 +203,18 @@ mod tests {
         let (id, client) = profiles.add()?;
         let again = profiles.open(id)?;
         assert_eq!(client.state(), again.state());
+        Ok(())
+    }
+
+    #[test]
+    fn a_profile_whose_keystore_is_locked_opens_once_it_is_not() -> Outcome {
+        let root = tempfile::tempdir()?;
+        let (profiles, desk) = profiles(root.path(), false)?;
+        desk.lock_keystore(true);
+        assert!(matches!(profiles.add(), Err(Error::Vault(VaultError::Key(KeyError::LockedOut)))));
+        assert!(profiles.ids()?.is_empty(), "nothing was begun");
+        desk.lock_keystore(false);
+        assert_eq!(profiles.add()?.1.state(), State::New);
         Ok(())
     }
 

@@ -6,11 +6,19 @@
 //! - `ticket` issues an enrolment code for the rep: `{"ticket": …}`;
 //! - `lock NAME`, `unlock NAME`, `wipe NAME` command the device of that name: `{"done": …}`;
 //! - `status NAME` tells how it stands for the administrator: `{"status": …}`;
+//! - `rescued NAME` opens the unsent work that the device of that name has handed over, takes it into the records and
+//!   says how many changes there were: `{"rescued": …}`;
+//! - `rooted allow`, `rooted warn`, `rooted lock` say in the policy what follows from a rooted phone, and
+//!   `biometrics on`, `biometrics off` whether biometrics open a vault: `{"done": …}`;
+//! - `lease DAYS` lets devices stay away so long, with no wipe after it: `{"done": …}`;
 //! - `stop`, or the end of the input, stops the server and removes the folder.
 
 use anyhow::{Context, Result, bail};
 use roundsman_model::{DeviceId, Role, UserId};
-use roundsman_server::admin::{Admin, Mapping, NewUser, TerritoryFrom};
+use roundsman_protocol::lease::Lease;
+use roundsman_protocol::policy::Policy;
+use roundsman_protocol::posture::Verdict;
+use roundsman_server::admin::{Admin, LeaseTerms, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::keyfile::KeyFile;
 use roundsman_server::{Config, NewAdmin, Secret, Server};
 use serde_json::{Value, json};
@@ -36,6 +44,7 @@ struct Stage {
     admin: Admin,
     rep: UserId,
     approver: Arc<KeyFile>,
+    rescue: Arc<KeyFile>,
 }
 
 #[tokio::main]
@@ -55,9 +64,9 @@ async fn main() -> Result<()> {
     })
     .await?;
     let admin = server.admin();
-    let approver = &server.first_keys().context("the folder is new")?.approver;
-    let approver = Arc::new(approver.duplicate());
-    let stage = spawn_blocking(|| Stage::set(admin, approver)).await??;
+    let keys = server.first_keys().context("the folder is new")?;
+    let (approver, rescue) = (Arc::new(keys.approver.duplicate()), Arc::new(keys.rescue.duplicate()));
+    let stage = spawn_blocking(|| Stage::set(admin, approver, rescue)).await??;
     say(&json!({ "url": server.url() }))?;
 
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
@@ -75,7 +84,7 @@ async fn main() -> Result<()> {
 
 impl Stage {
     /// Brings in the customers and the rep.
-    fn set(admin: Admin, approver: Arc<KeyFile>) -> Result<Self> {
+    fn set(admin: Admin, approver: Arc<KeyFile>, rescue: Arc<KeyFile>) -> Result<Self> {
         let header: Vec<String> =
             CUSTOMERS.lines().next().unwrap_or_default().split(',').map(str::to_owned).collect();
         let mapping =
@@ -92,17 +101,45 @@ impl Stage {
             password: None,
         };
         let rep = admin.add_user(Admin::OPERATOR, rep)?;
-        Ok(Self { admin, rep, approver })
+        Ok(Self { admin, rep, approver, rescue })
     }
 
     fn obey(&self, line: &str) -> Result<Value> {
         let (word, name) = line.split_once(' ').unwrap_or((line, ""));
-        let Self { admin, rep, approver } = self;
+        let Self { admin, rep, approver, rescue } = self;
         match word {
             "ticket" => return Ok(json!({ "ticket": admin.issue_ticket(Admin::OPERATOR, *rep)?.text })),
             "status" => {
                 let device = admin.device(self.device(name)?)?.context("the device is gone")?;
                 return Ok(json!({ "status": format!("{:?}", device.view.state) }));
+            }
+            "rescued" => {
+                let device = self.device(name)?;
+                admin.open_rescue(Admin::OPERATOR, &*rescue.opening_key()?)?;
+                let taken = admin.take_all_rescued(Admin::OPERATOR, device)?;
+                if !taken.refused.is_empty() {
+                    bail!("some of it was refused: {:?}", taken.refused);
+                }
+                return Ok(json!({ "rescued": taken.applied.to_string() }));
+            }
+            "rooted" => {
+                let mut policy = admin.policy()?;
+                policy.posture.rooted = match name {
+                    "allow" => Verdict::Allow,
+                    "warn" => Verdict::Warn,
+                    "lock" => Verdict::Lock,
+                    other => bail!("there is no verdict {other}"),
+                };
+                admin.set_policy(Admin::OPERATOR, policy)?;
+            }
+            "lease" => {
+                let seconds = name.parse::<u32>()?.saturating_mul(Lease::DAY_S);
+                let terms = LeaseTerms { warn_after_s: seconds, lock_after_s: seconds, wipe_after_s: None };
+                admin.set_lease_terms(Admin::OPERATOR, terms)?;
+            }
+            "biometrics" => {
+                let policy = Policy { biometrics: name == "on", ..admin.policy()? };
+                admin.set_policy(Admin::OPERATOR, policy)?;
             }
             "lock" => admin.lock(Admin::OPERATOR, self.device(name)?, "a test")?,
             "unlock" => admin.unlock(Admin::OPERATOR, self.device(name)?)?,

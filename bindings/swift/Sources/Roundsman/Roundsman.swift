@@ -6,7 +6,7 @@ import Foundation
 /// Every call may be made from any task or thread. Failures are ``RoundsmanError``s, and each says what to do.
 /// Cancelling the task stops a sync at once; what was stored stays, and the next sync goes on from there.
 public final class Roundsman: Sendable {
-    private let client: RoundsmanClient
+    let client: RoundsmanClient
 
     /// The customers. Calls fail with `.Locked` while the vault is closed.
     public let customers: Customers
@@ -20,15 +20,26 @@ public final class Roundsman: Sendable {
     /// Opens the client in `folder`, which is its own: nobody else may touch what is inside. Finishes a lock or a
     /// wipe that was interrupted before anything else.
     ///
-    /// - Parameter deviceName: What the person calls the device; shown to the administrator.
+    /// - Parameters:
+    ///   - deviceName: What the person calls the device; shown to the administrator.
+    ///   - clock: The time since the phone was started; without it the system's own clock is taken.
     public static func open(
-        folder: URL, keys: PlatformKeys, deviceName: String, platform: String
+        folder: URL, keys: PlatformKeys, deviceName: String, platform: String, clock: HostClock? = nil
     ) async throws -> Roundsman {
         let options = Options(dir: folder.path, deviceName: deviceName, platform: platform)
-        return Roundsman(try await RoundsmanClient.open(options: options, keys: keys))
+        return Roundsman(try await RoundsmanClient.open(options: options, keys: keys, clock: clock))
     }
 
-    private init(_ client: RoundsmanClient) {
+    /// Removes a vault that the platform has lost the key of, once the person has agreed to it, and opens the client
+    /// as a new one: after ``open(folder:keys:deviceName:platform:clock:)`` has failed with `.KeyGone`.
+    public static func startOver(
+        folder: URL, keys: PlatformKeys, deviceName: String, platform: String, clock: HostClock? = nil
+    ) async throws -> Roundsman {
+        let options = Options(dir: folder.path, deviceName: deviceName, platform: platform)
+        return Roundsman(try await RoundsmanClient.startOver(options: options, keys: keys, clock: clock))
+    }
+
+    init(_ client: RoundsmanClient) {
         self.client = client
         customers = client.customers()
         visits = client.visits()
@@ -53,14 +64,10 @@ public final class Roundsman: Sendable {
     }
 
     /// Closes the vault: keys leave memory, unsent work stays. Returns when it is done, so that it can be called
-    /// while the app goes to the background.
+    /// while the app goes to the background; not while the platform asks for a finger or face: it waits for the
+    /// answer.
     public func lock() {
         client.lock()
-    }
-
-    /// Changes the passcode. Empties both.
-    public func changePasscode(from old: Passcode, to new: Passcode) async throws {
-        try await client.changePasscode(old: old, new: new)
     }
 
     /// Sends what is unsent and fetches what is new. `onStep` is called from a thread of the library.

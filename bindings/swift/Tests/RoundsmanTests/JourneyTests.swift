@@ -2,26 +2,11 @@ import Foundation
 import Roundsman
 import XCTest
 
-final class JourneyTests: XCTestCase {
-    private let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-
-    override func tearDown() {
-        try? FileManager.default.removeItem(at: folder)
-    }
-
-    private func phone(_ name: String, keys: PlatformKeys? = nil) async throws -> Roundsman {
-        let place = folder.appendingPathComponent(name)
-        let keys = keys ?? SoftwareKeys(dir: place.appendingPathComponent("keys").path)
-        return try await Roundsman.open(
-            folder: place.appendingPathComponent("vault"), keys: keys, deviceName: name, platform: "linux")
-    }
-
+final class JourneyTests: RigTestCase {
     func testAVisitMadeOfflineIsSeenOnASecondPhoneAndAWipedPhoneReadsNothing() async throws {
-        let server = try TestServer()
-        defer { server.stop() }
         let ana = try await phone("ana")
         XCTAssertEqual(ana.state, .new)
-        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+        try await ana.enrol(ticket: server.ticket(), passcode: passcode())
         try await ana.sync()
         let found = try await ana.customers.search(text: "lumiere cafe", limit: 5)
         XCTAssertEqual(found.map(\.name), ["Café Lumière"])
@@ -38,7 +23,7 @@ final class JourneyTests: XCTestCase {
         XCTAssertGreaterThan(report.sent, 0)
 
         let bo = try await phone("bo")
-        try await bo.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+        try await bo.enrol(ticket: server.ticket(), passcode: passcode())
         try await bo.sync()
         let seen = try await bo.visits.get(id: visit.id)
         XCTAssertEqual(seen?.state, .checkedOut)
@@ -53,28 +38,68 @@ final class JourneyTests: XCTestCase {
     }
 
     func testAWrongPasscodeSaysHowManyAttemptsAreLeft() async throws {
-        let server = try TestServer()
-        defer { server.stop() }
         let ana = try await phone("ana")
-        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+        try await ana.enrol(ticket: server.ticket(), passcode: passcode())
         ana.lock()
         await fails(with: .Locked) { _ = try await ana.customers.count() }
         do {
-            try await ana.unlock(Passcode(typed: "975310"))
+            try await ana.unlock(passcode("Wrong kayak 9"))
             XCTFail("it opened")
         } catch RoundsmanError.WrongPasscode(let attemptsLeft) {
             XCTAssertGreaterThan(attemptsLeft, 0)
         }
-        try await ana.unlock(Passcode(typed: "270841"))
+        try await ana.unlock(passcode())
         XCTAssertEqual(ana.state, .open)
-        await fails(with: .WeakPasscode(flaw: .run)) { try await ana.unlock(Passcode(typed: "123456")) }
+        await fails(with: .WeakPasscode(flaw: .run)) { try await ana.unlock(passcode("123456")) }
+    }
+
+    func testEachRuleThatAPasscodeBreaksIsToldWhileItIsTyped() async throws {
+        let ana = try await phone("ana")
+        let rules = try await ana.passcodeRules()
+        XCTAssertEqual(rules.minCharacters(), 10)
+        XCTAssertTrue(rules.strong())
+        XCTAssertEqual(rules.classes(), 3)
+        let typed = try passcode("passwo")
+        XCTAssertEqual(rules.check(passcode: typed), [.tooShort(least: 10), .fewClasses(least: 3)])
+        XCTAssertEqual(typed.count(), 6)
+        XCTAssertEqual(rules.check(passcode: try passcode()), [])
+        await fails(with: .WeakPasscode(flaw: .tooShort(least: 10))) {
+            try await ana.enrol(ticket: server.ticket(), passcode: passcode("831492"))
+        }
+        XCTAssertEqual(ana.state, .new)
+    }
+
+    func testAPhoneLockedWhileClosedOpensAgainWithItsUnsentWork() async throws {
+        let ana = try await enrolled("ana")
+        let visit = try await ana.visit()
+        ana.lock()
+        try server.lock("ana")
+        try await ana.checkIn()
+        XCTAssertEqual(ana.state, .locked)
+        await fails(with: .LockedByAdministrator) { try await ana.unlock(passcode()) }
+        try server.unlock("ana")
+        let events = try await ana.checkIn()
+        XCTAssertTrue(events.contains(.unlocked))
+        try await ana.unlock(passcode())
+        let inProgress = try await ana.visits.inProgress()
+        XCTAssertEqual(inProgress?.id, visit.id)
+        let report = try await ana.sync()
+        XCTAssertGreaterThan(report.sent, 0)
+    }
+
+    func testWhatAWipedPhoneHadNotSentIsRescued() async throws {
+        let ana = try await enrolled("ana")
+        _ = try await ana.visit()
+        let unsent = try await ana.outbox.count()
+        ana.lock()
+        try server.wipe("ana")
+        while ana.state != .wiped { try await ana.checkIn() }
+        XCTAssertEqual(try server.rescued("ana"), Int(unsent))
     }
 
     func testACancelledTaskEndsItsSync() async throws {
-        let server = try TestServer()
-        defer { server.stop() }
         let ana = try await phone("ana")
-        try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+        try await ana.enrol(ticket: server.ticket(), passcode: passcode())
         let sync = Task {
             withUnsafeCurrentTask { $0?.cancel() }
             _ = try await ana.sync()
@@ -86,22 +111,11 @@ final class JourneyTests: XCTestCase {
     }
 
     func testAKeystoreWrittenInSwiftIsHeardWithItsReasons() async throws {
-        let server = try TestServer()
-        defer { server.stop() }
         let ana = try await phone("ana", keys: FailingKeys())
         await fails(with: .Keystore(reason: .LockedOut)) {
-            try await ana.enrol(ticket: server.ticket(), passcode: Passcode(typed: "270841"))
+            try await ana.enrol(ticket: server.ticket(), passcode: passcode())
         }
         XCTAssertEqual(ana.state, .new)
-    }
-
-    private func fails(with expected: RoundsmanError, _ call: () async throws -> Void) async {
-        do {
-            try await call()
-            XCTFail("it did not fail")
-        } catch {
-            XCTAssertEqual(error as? RoundsmanError, expected)
-        }
     }
 }
 
@@ -114,4 +128,6 @@ private final class FailingKeys: PlatformKeys {
     func sign(alias: KeyAlias, message: Data) throws -> Data { throw KeyError.LockedOut }
     func delete(alias: KeyAlias) throws { throw KeyError.LockedOut }
     func hardware() throws -> Bool { false }
+    func mark() throws -> Data? { throw KeyError.LockedOut }
+    func setMark(mark: Data) throws { throw KeyError.LockedOut }
 }

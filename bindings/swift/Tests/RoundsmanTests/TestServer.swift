@@ -24,6 +24,29 @@ final class TestServer {
         _ = try ask("wipe \(device)", "done")
     }
 
+    func lock(_ device: String) throws {
+        _ = try ask("lock \(device)", "done")
+    }
+
+    func unlock(_ device: String) throws {
+        _ = try ask("unlock \(device)", "done")
+    }
+
+    /// Opens what a wiped device has handed over, takes it into the records, and says how many changes it was.
+    func rescued(_ device: String) throws -> Int? {
+        Int(try ask("rescued \(device)", "rescued"))
+    }
+
+    /// How the device stands for the administrator.
+    func status(_ device: String) throws -> String {
+        try ask("status \(device)", "status")
+    }
+
+    /// What follows from a rooted phone: `allow`, `warn` or `lock`.
+    func rooted(_ verdict: String) throws {
+        _ = try ask("rooted \(verdict)", "done")
+    }
+
     func stop() {
         try? requests.fileHandleForWriting.close()
         process.waitUntilExit()

@@ -21,13 +21,15 @@ import kotlinx.coroutines.flow.flatMapLatest
  * [RoundsmanException]s, and each says what to do. A cancelled coroutine stops a conversation with the server at
  * once; a write to the store that had begun is finished.
  */
-class Roundsman private constructor(private val client: RoundsmanClient) : AutoCloseable {
+class Roundsman internal constructor(private val client: RoundsmanClient) : AutoCloseable {
     private val states = MutableStateFlow(client.state())
 
     /** Which opening of the vault this is; null while it is closed. */
     private val opening = MutableStateFlow<Int?>(null)
     private var openings = 0
     private val closed = AtomicBoolean()
+
+    internal val isClosed: Boolean get() = closed.get()
 
     /** What the client is ready for: which screen to show. */
     val state: StateFlow<ClientState> = states.asStateFlow()
@@ -60,14 +62,77 @@ class Roundsman private constructor(private val client: RoundsmanClient) : AutoC
     /** Opens the vault; takes about half a second by design. Empties [passcode]. */
     suspend fun unlock(passcode: Passcode) = following { client.unlock(passcode) }
 
-    /** Closes the vault: keys leave memory, unsent work stays. Quick enough for the main thread. */
+    /**
+     * Opens the vault by finger or face; the keystore asks the person. Never counts as an attempt at the passcode.
+     * Whenever it fails with [RoundsmanException.Biometrics], the passcode opens.
+     */
+    suspend fun unlockWithBiometrics() = following { client.unlockWithBiometrics() }
+
+    /** Lets finger or face open the vault, for 72 hours after each passcode. The keystore asks once. Empties [passcode]. */
+    suspend fun enableBiometrics(passcode: Passcode) = following { client.enableBiometrics(passcode) }
+
+    /** Takes biometrics away. Needs no passcode. */
+    suspend fun disableBiometrics() = client.disableBiometrics()
+
+    /** Whether finger or face may open the vault. The passcode may have to be typed all the same. */
+    suspend fun biometrics(): Boolean = client.biometrics()
+
+    /**
+     * Closes the vault: keys leave memory, unsent work stays. Quick enough for the main thread, but not while the
+     * platform asks for a finger or face: it waits for the answer.
+     */
     fun lock() {
         client.lock()
         follow()
     }
 
-    /** Changes the passcode. Empties both. */
+    /** What a new passcode must be like; [PasscodeRules.check] says what is wrong with it while it is typed. */
+    suspend fun passcodeRules(): PasscodeRules = client.passcodeRules()
+
+    /** Whether the passcode is to be changed, now or soon; null while it is young or the vault is closed. */
+    suspend fun passcodeDue(): PasscodeDue? = client.passcodeDue()
+
+    /** Changes the passcode, and takes biometrics away. Empties both. */
     suspend fun changePasscode(old: Passcode, new: Passcode) = following { client.changePasscode(old, new) }
+
+    /**
+     * Gives the vault a new key, after the old one may have become known. An open vault is closed meanwhile: running
+     * calls end with [RoundsmanException.Locked]; [changes] goes on afterwards. Empties [passcode].
+     */
+    suspend fun rotateVaultKey(passcode: Passcode) = following(anew = true) { client.rotateVaultKey(passcode) }
+
+    /** The organisation's rules. */
+    val policy: Policy get() = client.policy()
+
+    /** What about the phone the policy warns of or refuses. */
+    val concerns: List<PostureFinding> get() = client.concerns()
+
+    /** How long the device may stay away from its server. */
+    fun lease(): LeaseStatus = client.lease()
+
+    /** The person has touched the app: the idle lock starts anew. Call it from `onUserInteraction`. */
+    fun touch() = client.touch()
+
+    /**
+     * What time brings: closes the vault after the policy's time without a [touch], or when the lease has ended. Call
+     * it every minute while the app runs, and when it comes to the foreground. Says why the vault was closed by it.
+     */
+    suspend fun tick(): ClosedReason? = following { client.tick() }
+
+    /**
+     * Takes what the app found out about the phone. Call it after each start, before the passcode is asked for. Says
+     * whether the vault was closed because of it.
+     */
+    suspend fun setPosture(posture: Posture): ClosedReason? = following { client.setPosture(posture) }
+
+    /** Erases the device on its user's wish; go on calling [checkIn] until the state is `WIPED`. Empties [passcode]. */
+    suspend fun erase(passcode: Passcode) = following { client.erase(passcode) }
+
+    /** Erases a device that no passcode opens any more. */
+    suspend fun eraseWithoutPasscode() = following { client.eraseWithoutPasscode() }
+
+    /** Looks whether every part of the store is of the same state. Call it once a week. */
+    suspend fun checkStore() = client.checkStore()
 
     /**
      * Sends what is unsent and fetches what is new. [onStep] is called from a thread of the library.
@@ -112,16 +177,17 @@ class Roundsman private constructor(private val client: RoundsmanClient) : AutoC
         }
     }.buffer(Channel.UNLIMITED)
 
-    private inline fun <T> following(call: () -> T): T = try {
+    private inline fun <T> following(anew: Boolean = false, call: () -> T): T = try {
         call()
     } finally {
-        follow()
+        follow(anew)
     }
 
     @Synchronized
-    private fun follow() {
+    private fun follow(anew: Boolean = false) {
         states.value = client.state()
-        opening.value = if (states.value == ClientState.OPEN) opening.value ?: ++openings else null
+        val present = if (anew) null else opening.value
+        opening.value = if (states.value == ClientState.OPEN) present ?: ++openings else null
     }
 
     companion object {
@@ -131,8 +197,27 @@ class Roundsman private constructor(private val client: RoundsmanClient) : AutoC
          *
          * @param deviceName what the person calls the device; shown to the administrator
          * @param platform `android`, or what the device runs
+         * @param clock the time since the phone was started; without it the system's own clock is taken
          */
-        suspend fun open(folder: Path, keys: PlatformKeys, deviceName: String, platform: String): Roundsman =
-            Roundsman(RoundsmanClient.open(Options(folder.toString(), deviceName, platform), keys))
+        suspend fun open(
+            folder: Path,
+            keys: PlatformKeys,
+            deviceName: String,
+            platform: String,
+            clock: HostClock? = null,
+        ): Roundsman = Roundsman(RoundsmanClient.open(Options(folder.toString(), deviceName, platform), keys, clock))
+
+        /**
+         * Removes a vault that the platform has lost the key of, once the person has agreed to it, and opens the
+         * client as a new one: after [open] has failed with [RoundsmanException.KeyGone].
+         */
+        suspend fun startOver(
+            folder: Path,
+            keys: PlatformKeys,
+            deviceName: String,
+            platform: String,
+            clock: HostClock? = null,
+        ): Roundsman =
+            Roundsman(RoundsmanClient.startOver(Options(folder.toString(), deviceName, platform), keys, clock))
     }
 }

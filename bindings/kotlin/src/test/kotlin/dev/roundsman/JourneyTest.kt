@@ -50,8 +50,8 @@ class JourneyTest {
     @Test
     fun `a phone locked by the administrator opens again only when he lets it and loses nothing`() = onRig { rig ->
         val ana = rig.enrolled("ana")
-        val store = ana.customers.list(limit = 1u).single()
-        val visit = ana.visits.start(store.id)
+        val visit = ana.visit()
+        val unsent = ana.outbox.unsent()
         ana.lock()
         rig.server.lock("ana")
         ana.checkIn()
@@ -63,6 +63,22 @@ class JourneyTest {
         assertEquals(ClientState.CLOSED, ana.state.value)
         ana.unlock(passcode())
         assertEquals(visit.id, ana.visits.inProgress()?.id)
+        assertEquals(unsent, ana.outbox.unsent())
+        assertEquals(unsent.size.toULong(), ana.sync().sent)
+    }
+
+    @Test
+    fun `what a wiped phone had not sent is rescued`() = onRig { rig ->
+        val ana = rig.enrolled("ana")
+        val visit = ana.visit()
+        ana.visits.write(visit.id, notes = "shelf is empty")
+        val unsent = ana.outbox.count()
+        ana.lock()
+        rig.server.wipe("ana")
+        while (ana.state.value != ClientState.WIPED) ana.checkIn()
+        assertEquals(unsent.toInt(), rig.server.rescued("ana"))
+        val bo = rig.enrolled("bo")
+        assertEquals("shelf is empty", bo.visits.get(visit.id)?.notes)
     }
 
     @Test

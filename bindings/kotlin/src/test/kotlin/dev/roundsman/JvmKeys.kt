@@ -17,6 +17,13 @@ class JvmKeys : PlatformKeys {
     private val secrets = ConcurrentHashMap<KeyAlias, SecretKeySpec>()
     private val pairs = ConcurrentHashMap<KeyAlias, KeyPair>()
 
+    @Volatile
+    private var mark: ByteArray? = null
+
+    /** What comes of asking the person for a finger; nothing is thrown while they show the right one. */
+    @Volatile
+    var finger: KeyException? = null
+
     /** How often it was called. */
     val calls = AtomicInteger()
 
@@ -25,7 +32,7 @@ class JvmKeys : PlatformKeys {
     var failure: Exception? = null
 
     /** Threads it was called from. */
-    val threads: MutableSet<String> = ConcurrentHashMap.newKeySet()
+    val threads: MutableSet<Thread> = ConcurrentHashMap.newKeySet()
 
     override fun create(alias: KeyAlias) = called {
         if (alias == KeyAlias.IDENTITY) {
@@ -44,6 +51,7 @@ class JvmKeys : PlatformKeys {
 
     override fun hmac(alias: KeyAlias, data: ByteArray): ByteArray = called {
         val key = secrets[alias] ?: throw KeyException.Gone()
+        if (alias == KeyAlias.BIOMETRIC) finger?.let { throw it }
         Mac.getInstance("HmacSHA256").apply { init(key) }.doFinal(data)
     }
 
@@ -68,11 +76,15 @@ class JvmKeys : PlatformKeys {
 
     override fun hardware() = false
 
+    override fun mark(): ByteArray? = called { mark }
+
+    override fun setMark(mark: ByteArray) = called { this.mark = mark.takeIf { it.isNotEmpty() } }
+
     private fun pair(alias: KeyAlias) = pairs[alias] ?: throw KeyException.Gone()
 
     private inline fun <T> called(answer: () -> T): T {
         calls.incrementAndGet()
-        threads += Thread.currentThread().name
+        threads += Thread.currentThread()
         failure?.let { throw it }
         return answer()
     }

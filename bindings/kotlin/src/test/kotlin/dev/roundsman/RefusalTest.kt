@@ -20,17 +20,23 @@ class RefusalTest {
         ana.unlock(passcode())
         assertEquals(5u, ana.customers.count())
 
-        ana.changePasscode(passcode(), passcode("red kayak 7"))
+        ana.changePasscode(passcode(), passcode("Red kayak 70"))
         ana.lock()
         assertFailsWith<RoundsmanException.WrongPasscode> { ana.unlock(passcode()) }
-        ana.unlock(passcode("red kayak 7"))
+        ana.unlock(passcode("Red kayak 70"))
     }
 
     @Test
     fun `an easy passcode is refused before anything is sent and the array is blank afterwards`() = onRig { rig ->
         val ana = rig.phone("ana", JvmKeys())
         val ticket = rig.server.ticket()
-        for ((typed, flaw) in listOf("12345" to PasscodeFlaw.TOO_SHORT, "123456" to PasscodeFlaw.RUN)) {
+        val cases = listOf(
+            "12345" to PasscodeFlaw.TooShort(6u),
+            "123456" to PasscodeFlaw.Run,
+            "831492" to PasscodeFlaw.TooShort(10u),
+            "copper kayak" to PasscodeFlaw.FewClasses(3u),
+        )
+        for ((typed, flaw) in cases) {
             val array = typed.toCharArray()
             val passcode = array.toPasscode()
             assertContentEquals(CharArray(typed.length), array)
@@ -41,8 +47,33 @@ class RefusalTest {
         val noText = charArrayOf('\uD83D')
         assertFailsWith<RoundsmanException.WeakPasscode> { noText.toPasscode() }
         assertContentEquals(CharArray(1), noText)
-        ana.enrol(ticket, passcode("🔑 clé bleue"))
+        ana.enrol(ticket, passcode("🔑 Clé bleue"))
         assertEquals(ClientState.OPEN, ana.state.value)
+    }
+
+    @Test
+    fun `each rule that a passcode breaks is told while it is typed`() = onRig { rig ->
+        val ana = rig.phone("ana", JvmKeys())
+        ana.passcodeRules().use { rules ->
+            assertEquals(10u to true, rules.minCharacters() to rules.strong())
+            assertEquals(listOf(3u, 90u, 5u), listOf(rules.classes(), rules.maxAgeDays(), rules.history()))
+            val typed = passcode("passwo")
+            assertEquals(listOf(PasscodeFlaw.TooShort(10u), PasscodeFlaw.FewClasses(3u)), rules.check(typed))
+            "rd".forEach { typed.push(it.code.toUInt()) }
+            assertTrue(PasscodeFlaw.Common in rules.check(typed))
+            assertEquals(8u, typed.count(), "looking leaves it as it is")
+            assertEquals(emptyList(), rules.check(passcode()))
+        }
+        ana.enrol(rig.server.ticket(), passcode())
+        ana.passcodeRules().use { assertTrue(PasscodeFlaw.Personal in it.check(passcode("Dear Ana 27 kayak"))) }
+        assertEquals(null, ana.passcodeDue())
+        val same = assertFailsWith<RoundsmanException.WeakPasscode> { ana.changePasscode(passcode(), passcode()) }
+        assertEquals(PasscodeFlaw.Unchanged, same.flaw)
+        ana.changePasscode(passcode(), passcode("Red kayak 70"))
+        val again = assertFailsWith<RoundsmanException.WeakPasscode> {
+            ana.changePasscode(passcode("Red kayak 70"), passcode())
+        }
+        assertEquals(PasscodeFlaw.UsedBefore, again.flaw)
     }
 
     @Test
@@ -74,6 +105,9 @@ class RefusalTest {
         keys.delete(KeyAlias.WRAP)
         assertFailsWith<RoundsmanException.KeyGone> { ana.unlock(passcode()) }
         assertEquals(ClientState.CLOSED, ana.state.value, "nothing was made anew")
+        ana.eraseWithoutPasscode()
+        while (ana.state.value != ClientState.WIPED) ana.checkIn()
+        assertEquals("Wiped", rig.server.status("ana"))
     }
 
     @Test

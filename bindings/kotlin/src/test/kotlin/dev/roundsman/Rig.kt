@@ -8,7 +8,7 @@ import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
 
 /** Every phone's passcode. */
-const val PASSCODE = "270841"
+const val PASSCODE = "copper Kayak 27"
 
 fun passcode(text: String = PASSCODE): Passcode = text.toCharArray().toPasscode()
 
@@ -19,12 +19,15 @@ class Rig : AutoCloseable {
     private val phones = mutableListOf<Roundsman>()
 
     /** The phone of this name, with the keys given. A second call opens the same vault again. */
-    suspend fun phone(name: String, keys: PlatformKeys): Roundsman =
-        Roundsman.open(folder.resolve(name), keys, deviceName = name, platform = "jvm").also { phones += it }
+    suspend fun phone(name: String, keys: PlatformKeys, clock: HostClock? = null): Roundsman =
+        Roundsman.open(folder(name), keys, deviceName = name, platform = "jvm", clock = clock).also { phones += it }
+
+    /** Where the phone of this name keeps its vault. */
+    fun folder(name: String): Path = folder.resolve(name)
 
     /** A phone that is enrolled and synced. */
-    suspend fun enrolled(name: String, keys: PlatformKeys = JvmKeys()): Roundsman {
-        val phone = phone(name, keys)
+    suspend fun enrolled(name: String, keys: PlatformKeys = JvmKeys(), clock: HostClock? = null): Roundsman {
+        val phone = phone(name, keys, clock)
         phone.enrol(server.ticket(), passcode())
         phone.sync()
         return phone
@@ -36,6 +39,9 @@ class Rig : AutoCloseable {
         folder.toFile().deleteRecursively()
     }
 }
+
+/** Starts a visit at the first customer: work that is not sent yet. */
+suspend fun Roundsman.visit(): Visit = visits.start(customers.list(limit = 1u).single().id)
 
 /** Runs a test against a rig; whatever hangs fails. */
 fun onRig(test: suspend CoroutineScope.(Rig) -> Unit) = runBlocking {

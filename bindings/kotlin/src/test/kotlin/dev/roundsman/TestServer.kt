@@ -28,6 +28,17 @@ class TestServer : AutoCloseable {
     /** How the device stands for the administrator. */
     fun status(device: String): String = ask("status $device", "status")
 
+    /** Opens what a wiped device has handed over, takes it into the records, and says how many changes it was. */
+    fun rescued(device: String): Int = ask("rescued $device", "rescued").toInt()
+
+    /** What follows from a rooted phone: `allow`, `warn` or `lock`. */
+    fun rooted(verdict: String) = ask("rooted $verdict", "done")
+
+    /** Lets devices stay away so long. */
+    fun lease(days: Int) = ask("lease $days", "done")
+
+    fun biometrics(allowed: Boolean) = ask("biometrics ${if (allowed) "on" else "off"}", "done")
+
     /** A server that takes connections and never answers, for as long as [block] runs. */
     suspend fun whileItHangs(block: suspend () -> Unit) {
         signal("STOP")
