@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
 use roundsman_core::model::visit::Outcome;
-use roundsman_core::platform::{OsEntropy, PlatformKeys, SoftwareKeys};
+use roundsman_core::platform::{KeyError, OsEntropy, PlatformKeys, SoftwareKeys};
 use roundsman_core::profiles::{Host, Profiles};
 use roundsman_core::{Client, Error, State};
 use roundsman_tests::rig::{Rig, passcode, phone_config};
@@ -17,8 +17,8 @@ use uuid::Uuid;
 struct App(PathBuf);
 
 impl Host for App {
-    fn keys(&self, profile: Uuid) -> Arc<dyn PlatformKeys> {
-        Arc::new(SoftwareKeys::new(self.0.join(profile.to_string()), Arc::new(OsEntropy)))
+    fn keys(&self, profile: Uuid) -> Result<Arc<dyn PlatformKeys>, KeyError> {
+        Ok(Arc::new(SoftwareKeys::new(self.0.join(profile.to_string()), Arc::new(OsEntropy))))
     }
 
     fn keep_out_of_backups(&self, _: &Path) -> std::io::Result<()> {
