@@ -161,6 +161,7 @@ impl Admin {
 
 fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
     let mut details = Vec::new();
+    let mut handed_over = None;
     let mut add = |label: &str, value: String| details.push((label.to_owned(), value));
     if let Ok(receipt) = SignedReceipt::open(&stored.raw, &device.key) {
         match &receipt.progress {
@@ -174,6 +175,7 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
                 add("Changes never sent", unsent);
             }
             Progress::Complete { files, rescue } => {
+                handed_over = Some(*rescue);
                 add("Files removed", files.to_string());
                 add("Segments of unsent work handed over", rescue.segments.to_string());
                 add("Segments of unsent work destroyed", rescue.discarded.to_string());
@@ -188,6 +190,7 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
         at: time(stored.at_ms),
         received_at: time(stored.received_ms),
         verified: stored.verified,
+        rescue: handed_over,
         details,
         raw_base64: STANDARD.encode(&stored.raw),
     }

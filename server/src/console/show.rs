@@ -2,8 +2,9 @@
 
 use crate::admin::DeviceStatus;
 use chrono::{DateTime, TimeDelta, Utc};
-use roundsman_model::visit::{Outcome, State, Verdict};
+use roundsman_model::visit::{self, Outcome, State};
 use roundsman_model::{Kind, Merge, Value, entity};
+use roundsman_protocol::posture::Verdict;
 
 /// An instant, for machines, at a glance, and in full.
 pub(super) struct When {
@@ -126,6 +127,18 @@ pub(super) fn device_meaning(state: DeviceStatus) -> &'static str {
     }
 }
 
+/// A phone's state that the rules have nothing against.
+pub(super) const SOUND: Badge = badge("green", "Nothing against it");
+
+/// What the rules say of a phone's state, where that is more than nothing.
+pub(super) fn posture(verdict: Verdict) -> Option<Badge> {
+    match verdict {
+        Verdict::Allow => None,
+        Verdict::Warn => Some(badge("amber", "Phone: warning")),
+        Verdict::Lock => Some(badge("red", "Phone: refused")),
+    }
+}
+
 /// How far a visit has come, and how it went.
 pub(super) fn visit(state: State, outcome: Option<Outcome>) -> Badge {
     match (state, outcome) {
@@ -142,11 +155,11 @@ pub(super) fn visit(state: State, outcome: Option<Outcome>) -> Badge {
 }
 
 /// Whether the rep was at the store.
-pub(super) fn verdict(verdict: Verdict) -> Badge {
+pub(super) fn verdict(verdict: visit::Verdict) -> Badge {
     match verdict {
-        Verdict::Verified => badge("green", "At the store"),
-        Verdict::Outside => badge("amber", "Away from the store"),
-        Verdict::Unverified => badge("grey", "No position"),
+        visit::Verdict::Verified => badge("green", "At the store"),
+        visit::Verdict::Outside => badge("amber", "Away from the store"),
+        visit::Verdict::Unverified => badge("grey", "No position"),
     }
 }
 
