@@ -213,7 +213,8 @@ fn main() -> Result<()> {
 
 #[tokio::main]
 async fn serve(args: Serve) -> Result<()> {
-    let password = std::env::var("ROUNDSMAN_ADMIN_PASSWORD").ok().map(Secret::new);
+    let password = std::env::var("ROUNDSMAN_ADMIN_PASSWORD").ok().filter(|password| !password.is_empty());
+    let password = password.map(Secret::new);
     let config = Config {
         data_dir: args.data.dir,
         listen: args.listen,
@@ -359,7 +360,11 @@ fn import(args: &Import) -> Result<()> {
 }
 
 fn devices(data: &Data) -> Result<()> {
-    for device in Admin::open(&data.dir)?.devices()? {
+    let devices = Admin::open(&data.dir)?.devices()?;
+    if devices.is_empty() {
+        println!("No device is enrolled yet; see `ticket`.");
+    }
+    for device in devices {
         let seen =
             device.last_seen.map_or_else(|| "never".to_owned(), |at| at.format("%Y-%m-%d %H:%M").to_string());
         println!(

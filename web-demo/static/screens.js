@@ -337,8 +337,8 @@ export async function more(state) {
       fact("Person", state.person), fact("Organisation", state.organisation),
       fact("Customers", count(state.customers)),
       fact("Server", state.airplane ? "Not reachable" : state.contact ? `Reached at ${clock(state.contact)}` : "Not reached"),
-      state.lease?.locks_at && fact("Opens without signal until", when(state.lease.locks_at)),
-      state.lease?.wipes_at && fact("Wipes itself if not heard of", when(state.lease.wipes_at)),
+      state.lease?.locks_at && fact("Works offline until", when(state.lease.locks_at)),
+      state.lease?.wipes_at && fact("Wipes itself on", when(state.lease.wipes_at)),
       fact("Device", h("span.num", {}, state.device?.slice(-12) ?? "")), fact("Core", state.core)),
   ];
   return { title: "More", content };

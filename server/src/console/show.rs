@@ -26,6 +26,10 @@ impl When {
 fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let past = at <= now;
     let span = if past { now - at } else { at - now };
+    // What is past has passed in full; what is to come is said to the nearest.
+    let rounded = |span: TimeDelta, unit: i64| {
+        ((span.num_seconds() + if past { 0 } else { unit / 2 }) / unit).max(1)
+    };
     let (count, unit) = match span.num_seconds() {
         ..45 => return (if past { "just now" } else { "in a moment" }).to_owned(),
         45..3_600 => (rounded(span, 60), "min"),
@@ -36,10 +40,6 @@ fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     };
     let plural = if count == 1 || unit.len() <= 3 && unit != "day" { "" } else { "s" };
     if past { format!("{count} {unit}{plural} ago") } else { format!("in {count} {unit}{plural}") }
-}
-
-fn rounded(span: TimeDelta, unit: i64) -> i64 {
-    (span.num_seconds() / unit).max(1)
 }
 
 /// How long something took.
@@ -235,6 +235,8 @@ mod tests {
         assert_eq!(said(3 * 86_400), "3 days ago");
         assert_eq!(said(70 * 86_400), "2 months ago");
         assert_eq!(said(-900), "in 15 min");
+        assert_eq!(said(-7 * 86_400 + 2), "in 7 days");
+        assert_eq!(said(7 * 86_400 - 2), "6 days ago");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use roundsman_core::sync::{Progress, Report, Step};
 use roundsman_core::vault::Passcode;
 use roundsman_core::{Client, Config, Error, State};
 use serde::Deserialize;
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -218,10 +219,17 @@ impl Phone {
 
     /// Asks the server for commands for ever, as the background work of an app does; ends with the wipe.
     pub async fn stay_in_touch(self: Arc<Self>) {
+        // The screen also follows what time alone changes.
+        let lease = || self.client.lease().ok().map(|lease| discriminant(&lease.state));
+        let mut shown = lease();
         while self.client.state() != State::Wiped {
             if !self.airplane() && self.client.state() != State::New {
                 // No connection, or a server that says no: the next try is two seconds away.
                 let _ = self.check_in().await;
+            }
+            if shown != lease() {
+                shown = lease();
+                self.tick();
             }
             tokio::time::sleep(CHECK_IN_EVERY).await;
         }
