@@ -168,11 +168,12 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
             Progress::Shredded { keys, platform_confirmed, unsent, trigger } => {
                 add("Because of", trigger.words().to_owned());
                 let confirmed = if *platform_confirmed { "yes" } else { "no" };
+                let keys: Vec<&str> = keys.iter().map(|name| key_words(name)).collect();
                 add("Keys destroyed", keys.join(", "));
                 add("Confirmed by the platform's keystore", confirmed.to_owned());
                 let unsent =
                     unsent.map_or_else(|| "unknown: the app was locked".to_owned(), |n| n.to_string());
-                add("Changes never sent", unsent);
+                add("Changes unsent at that time", unsent);
             }
             Progress::Complete { files, rescue } => {
                 handed_over = Some(*rescue);
@@ -193,5 +194,15 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
         rescue: handed_over,
         details,
         raw_base64: STANDARD.encode(&stored.raw),
+    }
+}
+
+/// A key as its device names it, in words.
+fn key_words(name: &str) -> &str {
+    match name {
+        "release share" => "the share that a lock takes away",
+        "slots" => "the slots of passcode and biometrics",
+        "wrap" => "the key in the phone's keystore",
+        other => other,
     }
 }

@@ -197,6 +197,8 @@ struct DetailPage {
     shell: Shell,
     device: DeviceRow,
     meaning: &'static str,
+    /// Whether its keys are destroyed.
+    gone: bool,
     /// What was noticed about it and nobody has seen.
     alerts: Vec<AlertRow>,
     condition: Option<Condition>,
@@ -243,6 +245,7 @@ pub(super) async fn detail(
         shell: Shell::new(&console, &visitor, Tab::Devices),
         device: DeviceRow::new(&detail.view, now),
         meaning: show::device_meaning(state),
+        gone: matches!(state, DeviceStatus::Shredded | DeviceStatus::Wiped),
         alerts: noticed
             .into_iter()
             .filter(|alert| alert.device == Some(about) && alert.seen.is_none())

@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_model::visit;
+use roundsman_protocol::posture::Verdict;
 
 /// How many visits the overview shows.
 const VISITS: usize = 6;
@@ -135,5 +136,6 @@ fn is_gone(state: DeviceStatus) -> bool {
 
 fn needs_a_look(device: &DeviceView, now: DateTime<Utc>) -> bool {
     let heard = device.last_seen.unwrap_or(device.enrolled_at);
-    device.state != DeviceStatus::Active || now - heard > TimeDelta::days(SILENT_DAYS)
+    let refused = device.posture.as_ref().is_some_and(|posture| posture.verdict == Verdict::Lock);
+    device.state != DeviceStatus::Active || refused || now - heard > TimeDelta::days(SILENT_DAYS)
 }

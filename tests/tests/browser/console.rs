@@ -31,7 +31,7 @@ pub(crate) async fn device(desk: &Browser, console: &str, name: &str) -> Result<
 /// Goes to the approvals and has this key file sign the wipe that waits.
 pub(crate) async fn approve(desk: &Browser, console: &str, file: &Path) -> Result<()> {
     desk.goto(&format!("{console}/approvals")).await?;
-    desk.see("form[data-message]", "File of your approver").await?;
+    desk.see("form[data-message]:not([hidden])", "File of your approver").await?;
     desk.type_on("form[data-message] input[type='file']", &file.display().to_string()).await?;
     desk.press("form[data-message] button", "Sign and approve").await
 }

@@ -217,6 +217,7 @@ impl Browser {
             let height = self.client.execute("return document.documentElement.scrollHeight", Vec::new()).await?;
             let height = u32::try_from(height.as_u64().unwrap_or(1000)).unwrap_or(1000).clamp(1000, 6000);
             self.client.set_window_size(width, height).await?;
+            self.client.execute("scrollTo(0, 0)", Vec::new()).await?;
             self.picture(&format!("{name}{end}")).await?;
         }
         self.client.set_window_size(1366, 1000).await?;

@@ -98,7 +98,7 @@ async fn the_way_of_the_wipe_is_shown(desk: &Browser, console: &str) -> Result<(
         ("Ordered", "2 approvers were needed"),
         ("Delivered to the device", ""),
         ("Keys destroyed", ""),
-        ("Unsent work handed over", "sealed: open it with the rescue key"),
+        ("Unsent work handed over", "3 changes sealed: open it with the rescue key"),
         ("Files removed", ""),
         ("Complete", "every step is proved"),
     ] {
