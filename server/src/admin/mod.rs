@@ -31,9 +31,7 @@ pub use audit::{AuditEntryView, AuditStatusView};
 pub use error::{AdminError, SignInError};
 pub use import::{ImportError, ImportReport, Mapping, RowError, TerritoryFrom};
 pub use people::{NewUser, SecondFactor};
-pub use rescue::{
-    DeviceRescue, RescueReport, RescueStanding, RescuedView, Taken, TakenAll, WaitingView,
-};
+pub use rescue::{DeviceRescue, RescueReport, RescueStanding, RescuedView, Taken, TakenAll, WaitingView};
 pub use views::{
     ActView, CommandView, ConflictView, CustomerView, DeviceDetail, DeviceStatus, DeviceView, IssuedTicket,
     PostureView, ReceiptView, Session, SignedIn, UserView, VisitView,

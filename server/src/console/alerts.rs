@@ -96,7 +96,11 @@ pub(super) async fn page(State(console): State<Console>, visitor: Visitor) -> Re
     let now = Utc::now();
     let rows = alerts.into_iter().map(|alert| AlertRow::new(alert, now));
     let (fresh, seen) = rows.partition(|row| row.seen.is_none());
-    render(&visitor, StatusCode::OK, &Page { shell: Shell::new(&console, &visitor, Tab::Alerts), fresh, seen })
+    render(
+        &visitor,
+        StatusCode::OK,
+        &Page { shell: Shell::new(&console, &visitor, Tab::Alerts), fresh, seen },
+    )
 }
 
 #[derive(Deserialize)]

@@ -2,22 +2,20 @@
 
 use super::Console;
 use super::alerts::{self, AlertRow};
+use super::condition::{Condition, Lease};
 use super::page::{PageError, Shell, Tab, render};
 use super::show::{self, Badge, When};
 use super::timeline::{Proof, Timeline};
 use super::visitor::Visitor;
-use crate::admin::{
-    ApprovalView, DeviceDetail, DeviceStatus, DeviceView, LeaseTerms, PostureView, WipeProposal, WipeStanding,
-};
+use crate::admin::{ApprovalView, DeviceDetail, DeviceStatus, DeviceView, WipeProposal, WipeStanding};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use roundsman_model::DeviceId;
-use roundsman_protocol::posture::Verdict;
 use uuid::Uuid;
 
 /// A device as a row, or at the head of its page.
@@ -48,7 +46,8 @@ impl DeviceRow {
             platform: show::platform(&device.platform),
             badge: show::device(device.state),
             seen: device.last_seen.map(|at| When::new(at, now)),
-            unsent: device.unsent,
+            // What a device without keys had not sent is handed over, or gone with it.
+            unsent: if is_gone(device.state) { 0 } else { device.unsent },
             core: device.core.clone(),
             keys: if device.hardware_keys { "Hardware" } else { "Software" },
             hardware: device.hardware_keys,
@@ -128,69 +127,6 @@ fn approvals(wipe: &WipeProposal, now: DateTime<Utc>) -> Vec<String> {
     wipe.approvals.iter().map(line).collect()
 }
 
-/// The phone's state, as its app told it.
-struct Condition {
-    verdict: Badge,
-    meaning: &'static str,
-    concerns: Vec<String>,
-    /// What was told, in pairs.
-    told: Vec<(&'static str, String)>,
-}
-
-impl Condition {
-    fn new(posture: &PostureView) -> Self {
-        let meaning = match posture.verdict {
-            Verdict::Allow => "Nothing that the rules object to.",
-            Verdict::Warn => "The rep is told. The app opens all the same.",
-            Verdict::Lock => "The app does not open, and gets no new lease, until this is put right.",
-        };
-        let told = &posture.told;
-        let known = |label, is: Option<bool>| {
-            (label, is.map_or("not known", |is| if is { "yes" } else { "no" }).to_owned())
-        };
-        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".to_owned());
-        Self {
-            verdict: show::posture(posture.verdict).unwrap_or(show::SOUND),
-            meaning,
-            concerns: posture.concerns.iter().map(|words| super::page::sentence(words)).collect(),
-            told: vec![
-                ("System", text(&told.os)),
-                ("Security patches of", text(&told.patch_level)),
-                ("Screen lock", known("", told.screen_lock).1),
-                known("Rooted or jailbroken", told.rooted),
-                known("Debugger attached", told.debugger),
-                known("Emulator", told.emulator),
-            ],
-        }
-    }
-}
-
-/// How long the device may stay away.
-struct Lease {
-    /// Whether its report renews it.
-    renewed: bool,
-    warns: When,
-    closes: When,
-    wipes: Option<When>,
-}
-
-impl Lease {
-    /// From the device's last report on. A device without keys has no lease.
-    fn new(device: &DeviceView, terms: LeaseTerms, now: DateTime<Utc>) -> Option<Self> {
-        if matches!(device.state, DeviceStatus::Shredded | DeviceStatus::Wiped) {
-            return None;
-        }
-        let seen = device.last_seen?;
-        let after = |seconds: u32| When::new(seen + TimeDelta::seconds(seconds.into()), now);
-        Some(Self {
-            renewed: device.posture.as_ref().is_none_or(|posture| posture.verdict != Verdict::Lock),
-            warns: after(terms.warn_after_s),
-            closes: after(terms.lock_after_s),
-            wipes: terms.wipe_after_s.map(after),
-        })
-    }
-}
-
 #[derive(Template)]
 #[template(path = "device.html")]
 struct DetailPage {
@@ -245,7 +181,7 @@ pub(super) async fn detail(
         shell: Shell::new(&console, &visitor, Tab::Devices),
         device: DeviceRow::new(&detail.view, now),
         meaning: show::device_meaning(state),
-        gone: matches!(state, DeviceStatus::Shredded | DeviceStatus::Wiped),
+        gone: is_gone(state),
         alerts: noticed
             .into_iter()
             .filter(|alert| alert.device == Some(about) && alert.seen.is_none())
@@ -302,6 +238,11 @@ pub(super) async fn receipt(
 /// The device, or no such page.
 pub(super) async fn find(console: &Console, device: Uuid) -> Result<DeviceDetail, PageError> {
     console.ask(move |admin| admin.device(DeviceId(device))).await?.ok_or(PageError::NotFound)
+}
+
+/// Whether its keys are destroyed.
+pub(super) fn is_gone(state: DeviceStatus) -> bool {
+    matches!(state, DeviceStatus::Shredded | DeviceStatus::Wiped)
 }
 
 pub(super) fn can_lock(state: DeviceStatus) -> bool {

@@ -13,6 +13,7 @@ mod approvals;
 mod assets;
 mod audit;
 mod commands;
+mod condition;
 mod customers;
 mod devices;
 mod enrol;

@@ -1,7 +1,7 @@
 //! The overview: what stands well, what needs a look.
 
 use super::Console;
-use super::devices::DeviceRow;
+use super::devices::{DeviceRow, is_gone};
 use super::page::{PageError, Shell, Tab, render};
 use super::show::{self, Badge};
 use super::visitor::Visitor;
@@ -47,7 +47,13 @@ fn tasks(pending: Pending) -> Vec<Task> {
     };
     [
         task(pending.alerts, "alert to look at", "alerts to look at", "/console/alerts", "bell"),
-        task(pending.wipes, "wipe waits for approval", "wipes wait for approval", "/console/approvals", "shield"),
+        task(
+            pending.wipes,
+            "wipe waits for approval",
+            "wipes wait for approval",
+            "/console/approvals",
+            "shield",
+        ),
         task(
             pending.rescue,
             "piece of rescued work waits for you",
@@ -128,10 +134,6 @@ fn tallies(devices: &[DeviceView]) -> Vec<Tally> {
         .filter(|(_, count)| *count > 0)
         .map(|(state, count)| Tally { badge: show::device(state), count: show::count(count) })
         .collect()
-}
-
-fn is_gone(state: DeviceStatus) -> bool {
-    matches!(state, DeviceStatus::Shredded | DeviceStatus::Wiped)
 }
 
 fn needs_a_look(device: &DeviceView, now: DateTime<Utc>) -> bool {

@@ -27,9 +27,8 @@ fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let past = at <= now;
     let span = if past { now - at } else { at - now };
     // What is past has passed in full; what is to come is said to the nearest.
-    let rounded = |span: TimeDelta, unit: i64| {
-        ((span.num_seconds() + if past { 0 } else { unit / 2 }) / unit).max(1)
-    };
+    let rounded =
+        |span: TimeDelta, unit: i64| ((span.num_seconds() + if past { 0 } else { unit / 2 }) / unit).max(1);
     let (count, unit) = match span.num_seconds() {
         ..45 => return (if past { "just now" } else { "in a moment" }).to_owned(),
         45..3_600 => (rounded(span, 60), "min"),
@@ -184,6 +183,9 @@ pub(super) fn field(name: &str) -> String {
         "region" => "State or region".to_owned(),
         "channel" => "Trade channel".to_owned(),
         "address" => "Street and number".to_owned(),
+        "distance_m" => "Distance to the store".to_owned(),
+        "verdict" => "Position".to_owned(),
+        "mocked" => "Position made up by the phone".to_owned(),
         other => {
             let words = other.trim_end_matches("_at").replace('_', " ");
             let mut letters = words.chars();
@@ -201,7 +203,15 @@ pub(super) fn value(entity_name: &str, field: &str, value: &Value) -> String {
         (_, Value::Bool(yes)) => (if *yes { "yes" } else { "no" }).to_owned(),
         (Some(Kind::Time), Value::Int(millis)) => DateTime::from_timestamp_millis(*millis)
             .map_or_else(|| millis.to_string(), |at| at.format("%-d %b %Y, %H:%M UTC").to_string()),
+        (Some(Kind::Choice(_)), Value::Text(name)) if field == "verdict" => match name.as_str() {
+            "verified" => verdict(visit::Verdict::Verified),
+            "outside" => verdict(visit::Verdict::Outside),
+            _ => verdict(visit::Verdict::Unverified),
+        }
+        .text
+        .to_owned(),
         (Some(Kind::Choice(_)), Value::Text(name)) => self::field(name),
+        (_, Value::Real(metres)) if field == "distance_m" => distance(*metres),
         (_, Value::Int(int)) => int.to_string(),
         (_, Value::Real(real)) => real.to_string(),
         (_, Value::Text(text)) => text.clone(),
@@ -254,5 +264,7 @@ mod tests {
         assert_eq!(value("visit", "outcome", &Value::Text("no_order".into())), "No order");
         assert_eq!(value("visit", "ended_at", &Value::Int(0)), "1 Jan 1970, 00:00 UTC");
         assert_eq!(value("customer", "notes", &Value::Null), "nothing");
+        assert_eq!(value("visit", "distance_m", &Value::Real(12.23)), "12 m");
+        assert_eq!(value("visit", "verdict", &Value::Text("outside".into())), "Away from the store");
     }
 }

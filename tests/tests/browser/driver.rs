@@ -214,7 +214,8 @@ impl Browser {
             self.client.set_window_size(width, 1000).await?;
             let wide = self.client.execute(WIDER, Vec::new()).await?;
             ensure!(wide.as_str() == Some(""), "{name} is wider than {width} pixels: {wide}");
-            let height = self.client.execute("return document.documentElement.scrollHeight", Vec::new()).await?;
+            let height =
+                self.client.execute("return document.documentElement.scrollHeight", Vec::new()).await?;
             let height = u32::try_from(height.as_u64().unwrap_or(1000)).unwrap_or(1000).clamp(1000, 6000);
             self.client.set_window_size(width, height).await?;
             self.client.execute("scrollTo(0, 0)", Vec::new()).await?;

@@ -104,7 +104,10 @@ async fn the_way_of_the_wipe_is_shown(desk: &Browser, console: &str) -> Result<(
     ] {
         desk.see(".stage", format!("{stage} {note}").trim_end()).await?;
     }
-    ensure!(desk.count(".command:first-of-type .proof .badge.green").await? == 2, "a receipt is not verified");
+    ensure!(
+        desk.count(".command:first-of-type .proof .badge.green").await? == 2,
+        "a receipt is not verified"
+    );
     desk.page("console-09-wiped").await?;
     desk.press("a[download]", "Download the signed receipt").await?;
     desk.goto(&format!("{console}/devices")).await?;

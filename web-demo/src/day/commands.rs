@@ -167,9 +167,14 @@ pub(super) async fn rescue(
 
     let filed = world.open_rescue().await?;
     let taken = world.act(move |admin, actor| admin.take_all_rescued(actor, device)).await??;
-    ledger.say(format!("{filed} changes opened, {} taken, {} refused", taken.applied, taken.refused.len()))?;
+    ledger.say(format!(
+        "{filed} changes opened, {} taken, {} refused",
+        taken.applied,
+        taken.refused.len()
+    ))?;
     ledger.figure("changes sealed / taken", format!("{sealed} / {}", taken.applied));
-    ledger.promise("every sealed change could be taken", taken.applied == sealed && taken.refused.is_empty())?;
+    ledger
+        .promise("every sealed change could be taken", taken.applied == sealed && taken.refused.is_empty())?;
     let again = world.open_rescue().await?;
     let twice = world.act(move |admin, actor| admin.take_all_rescued(actor, device)).await??;
     ledger.promise("opening and taking twice adds nothing", again == 0 && twice.applied == 0)?;

@@ -172,8 +172,7 @@ async fn back_online(world: &World, made: &[Vec<Made>], ledger: &mut Ledger<'_>)
 
 /// Everything the reps wrote, and names of customers.
 fn forbidden_words<'a>(world: &World, made: impl Iterator<Item = &'a Made>) -> Result<Words> {
-    let written =
-        made.flat_map(|made| [made.notes.clone(), made.next_step.clone(), made.customer.clone()]);
+    let written = made.flat_map(|made| [made.notes.clone(), made.next_step.clone(), made.customer.clone()]);
     let phone = world.phones().first().context("there is no phone")?;
     let names = phone.client().customers()?.list(None, NAMES)?.into_iter().map(|customer| customer.name);
     Ok(Words::new(written.chain(names)))

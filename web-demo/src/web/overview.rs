@@ -36,7 +36,13 @@ pub(super) async fn key(State(world): Shared, Path(file): Path<String>) -> Respo
     match world.offered_key(&file) {
         Some(text) => {
             let name = format!("attachment; filename=\"{file}\"");
-            ([(header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)], text)
+            (
+                [
+                    (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+                    (header::CONTENT_DISPOSITION, name),
+                ],
+                text,
+            )
                 .into_response()
         }
         None => (StatusCode::NOT_FOUND, "there is no such key\n").into_response(),
