@@ -71,6 +71,22 @@ pub enum DeviceStatus {
     Wiped,
 }
 
+impl DeviceStatus {
+    /// The words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::LockPending => "Lock pending",
+            Self::SoftLocked => "Locked by itself",
+            Self::Locked => "Locked",
+            Self::UnlockGranted => "Unlock granted",
+            Self::WipePending => "Wipe pending",
+            Self::Shredded => "Keys destroyed",
+            Self::Wiped => "Wiped",
+        }
+    }
+}
+
 /// A device in a list.
 #[derive(Clone, Debug)]
 pub struct DeviceView {

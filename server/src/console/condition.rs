@@ -31,7 +31,7 @@ impl Condition {
         Self {
             verdict: show::posture(posture.verdict).unwrap_or(show::SOUND),
             meaning,
-            concerns: posture.concerns.iter().map(|words| sentence(words)).collect(),
+            concerns: posture.concerns.iter().map(sentence).collect(),
             told: vec![
                 ("System", text(&told.os)),
                 ("Security patches of", text(&told.patch_level)),

@@ -149,7 +149,8 @@ fn groups(changes: Vec<RescuedView>, now: DateTime<Utc>) -> Vec<Group> {
 /// Whether a field tells a person something that the row does not say by itself.
 fn tells_something(name: &str, value: &Value) -> bool {
     let said = matches!(name, "customer" | "rep" | "territory" | "lat" | "lon" | "accuracy_m");
-    !said && !name.ends_with("_zone_min") && !(name == "mocked" && *value == Value::Bool(false))
+    let usual = name.ends_with("_zone_min") || (name == "mocked" && *value == Value::Bool(false));
+    !(said || usual)
 }
 
 impl ChangeRow {

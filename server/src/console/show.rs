@@ -86,16 +86,14 @@ const fn badge(tone: &'static str, text: &'static str) -> Badge {
 
 /// How a device stands.
 pub(super) fn device(state: DeviceStatus) -> Badge {
-    match state {
-        DeviceStatus::Active => badge("green", "Active"),
-        DeviceStatus::LockPending => badge("amber", "Lock pending"),
-        DeviceStatus::SoftLocked => badge("amber", "Locked by itself"),
-        DeviceStatus::Locked => badge("amber", "Locked"),
-        DeviceStatus::UnlockGranted => badge("blue", "Unlock granted"),
-        DeviceStatus::WipePending => badge("red", "Wipe pending"),
-        DeviceStatus::Shredded => badge("red", "Keys destroyed"),
-        DeviceStatus::Wiped => badge("grey", "Wiped"),
-    }
+    let tone = match state {
+        DeviceStatus::Active => "green",
+        DeviceStatus::LockPending | DeviceStatus::SoftLocked | DeviceStatus::Locked => "amber",
+        DeviceStatus::UnlockGranted => "blue",
+        DeviceStatus::WipePending | DeviceStatus::Shredded => "red",
+        DeviceStatus::Wiped => "grey",
+    };
+    badge(tone, state.words())
 }
 
 /// What that means, in one sentence.
