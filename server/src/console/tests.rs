@@ -4,6 +4,7 @@
 
 mod alerts;
 mod approvals;
+mod forms;
 mod rescue;
 
 use crate::testkit::{EMAIL, Org, PASSWORD, Phone, TestResult};

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use roundsman_protocol::posture::{Posture, Verdict};
 
 /// A report that an older copy of the data was put back, which locks the device.
-fn goes_back(phone: &Phone) -> TestResult {
+pub(super) fn goes_back(phone: &Phone) -> TestResult {
     for commit in [Some(7), Some(3)] {
         phone.check_in(&roundsman_protocol::api::Checkin { commit, ..phone.report() })?;
     }
