@@ -184,7 +184,12 @@ impl Browser {
     /// Types into a field without emptying it first: as a person does, key by key.
     pub(crate) async fn type_on(&self, css: &str, text: &str) -> Result<()> {
         self.see(css, "").await?;
-        Ok(self.client.find(Locator::Css(css)).await?.send_keys(text).await?)
+        // A field that was drawn anew meanwhile has taken nothing.
+        self.patiently(&format!("type on {css}"), async || {
+            self.client.find(Locator::Css(css)).await?.send_keys(text).await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Chooses the entry of a list that begins with this text.
