@@ -210,8 +210,10 @@ impl Phone {
     pub async fn check_in(&self) -> Result<Vec<DeviceEvent>, Error> {
         let before = self.client.state();
         let events = self.client.check_in().await;
-        self.memory().contact = events.is_ok().then(Utc::now);
-        if before != self.client.state() || events.as_ref().is_ok_and(|events| !events.is_empty()) {
+        let contact = events.is_ok().then(Utc::now);
+        let reached = std::mem::replace(&mut self.memory().contact, contact).is_some();
+        let changed = before != self.client.state() || reached != events.is_ok();
+        if changed || events.as_ref().is_ok_and(|events| !events.is_empty()) {
             self.tick();
         }
         events
