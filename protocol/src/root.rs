@@ -200,7 +200,9 @@ pub enum RootError {
     #[error("the organisation's keys have expired, a new root must be signed")]
     Expired,
     /// A role could never be met, or the server's key would count as an approver's.
-    #[error("the roles of the root can't be met, or are not apart")]
+    #[error(
+        "each role needs at least one signature and a key for each of them, and no key may have two roles"
+    )]
     Unusable,
 }
 

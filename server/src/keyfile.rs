@@ -62,7 +62,7 @@ pub enum KeyFileError {
     #[error("the key file is damaged; use another copy of it")]
     Damaged,
     /// It is another sort of key.
-    #[error("this is a {found} key, but a {needed} key is needed")]
+    #[error("the {needed} key is needed here, and this is the {found} key")]
     OtherKind {
         /// The sort in the file.
         found: &'static str,

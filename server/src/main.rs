@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use roundsman_model::Role;
-use roundsman_server::admin::{Mapping, NewUser, TerritoryFrom, UserView};
+use roundsman_protocol::posture::Verdict;
+use roundsman_server::admin::{DeviceView, Mapping, NewUser, TerritoryFrom, UserView};
 use roundsman_server::{Admin, Config, NewAdmin, Secret, Server};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -221,7 +222,8 @@ fn main() -> Result<()> {
 
 #[tokio::main]
 async fn serve(args: Serve) -> Result<()> {
-    let password = std::env::var("ROUNDSMAN_ADMIN_PASSWORD").ok().map(Secret::new);
+    let password = std::env::var("ROUNDSMAN_ADMIN_PASSWORD").ok().filter(|password| !password.is_empty());
+    let password = password.map(Secret::new);
     let config = Config {
         data_dir: args.data.dir,
         listen: args.listen,
@@ -368,14 +370,21 @@ fn import(args: &Import) -> Result<()> {
 }
 
 fn devices(data: &Data) -> Result<()> {
-    for device in Admin::open(&data.dir)?.devices()? {
+    let devices = Admin::open(&data.dir)?.devices()?;
+    if devices.is_empty() {
+        println!("No device is enrolled yet; see `ticket`.");
+        return Ok(());
+    }
+    let row = |device: DeviceView| {
         let seen =
             device.last_seen.map_or_else(|| "never".to_owned(), |at| at.format("%Y-%m-%d %H:%M").to_string());
-        println!(
-            "{}  {:?}  {} ({}, {})  seen {seen}  unsent {}",
-            device.id, device.state, device.name, device.user_name, device.platform, device.unsent
-        );
-    }
+        let refused = device.posture.is_some_and(|posture| posture.verdict == Verdict::Lock);
+        let state = format!("{}{}", device.state.words(), if refused { ", phone refused" } else { "" });
+        let id = device.id.to_string();
+        vec![id, state, device.name, device.user_name, device.platform, seen, device.unsent.to_string()]
+    };
+    let rows: Vec<_> = devices.into_iter().map(row).collect();
+    cli::table(&["device", "state", "name", "rep", "platform", "last seen (UTC)", "unsent"], 1, &rows);
     Ok(())
 }
 

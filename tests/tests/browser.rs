@@ -1,10 +1,17 @@
 //! The demo, its phones and the console as a person sees them, in a real browser.
 
+#[path = "browser/console.rs"]
+mod console;
 #[path = "browser/driver.rs"]
 mod driver;
+#[path = "browser/lost.rs"]
+mod lost;
+#[path = "browser/wipe.rs"]
+mod wipe;
 
 use anyhow::{Context, Result, ensure};
 use driver::{Browser, Driver};
+use roundsman_server::admin::LeaseTerms;
 use roundsman_web_demo::web::Pages;
 use roundsman_web_demo::{Options, World};
 use std::sync::Arc;
@@ -41,7 +48,9 @@ async fn a_day_with_two_phones_and_the_console() -> Result<()> {
     a_file_is_imported(&desk, &world).await?;
     a_device_is_offered_a_code(&desk, &world).await?;
     a_lock_and_an_unlock_reach_the_phone(&desk, &phone, &world).await?;
-    a_wipe_is_confirmed_proven_and_seen(&desk, &phone, &world).await?;
+    the_phone_warns_of_its_lease(&phone, &world).await?;
+    wipe::two_people_wipe_a_phone(&desk, &phone, &world).await?;
+    wipe::what_was_unsent_is_rescued(&desk, &world).await?;
 
     phone.close().await?;
     desk.close().await?;
@@ -51,6 +60,8 @@ async fn a_day_with_two_phones_and_the_console() -> Result<()> {
 }
 
 async fn the_overview_shows_the_way(desk: &Browser, world: &World, pages: &Pages) -> Result<()> {
+    // The page asks for a code when it opens, and shows the next one within a second of its time.
+    let (before, _) = world.sign_in().code();
     desk.goto(pages.url()).await?;
     desk.see("h1", "Roundsman").await?;
     desk.see("header p", "520 stores from the built-in sample").await?;
@@ -59,7 +70,7 @@ async fn the_overview_shows_the_way(desk: &Browser, world: &World, pages: &Pages
         desk.see("figcaption", &rep.passcode).await?;
     }
     desk.see("dd", &world.sign_in().email).await?;
-    let (before, _) = world.sign_in().code();
+    ensure!(desk.count("a[download]").await? == 3, "the keys of the people are not offered");
     let shown = desk.text("#code:not([aria-busy])").await?;
     ensure!([before, world.sign_in().code().0].contains(&shown), "the code is {shown}");
     desk.picture("overview").await
@@ -167,9 +178,12 @@ async fn the_passcode_is_changed(phone: &Browser, world: &World) -> Result<()> {
     phone.fill("#old-passcode", &world.reps()[0].passcode).await?;
     phone.fill("#fresh-passcode", "123456").await?;
     phone.fill("#again-passcode", "123456").await?;
+    phone.see(".rules li", "plain run").await?;
+    phone.picture("phone-16-passcode-rules").await?;
     phone.press("button[type='submit']", "Change passcode").await?;
     phone.see(".problem", "plain run").await?;
     phone.fill("#fresh-passcode", "607418").await?;
+    phone.see(".rules .good", "It will do").await?;
     phone.fill("#again-passcode", "607418").await?;
     phone.press("button[type='submit']", "Change passcode").await?;
     phone.see("#toast", "Passcode changed").await?;
@@ -190,7 +204,7 @@ async fn the_administrator_signs_in(desk: &Browser, world: &World) -> Result<()>
     desk.press("button[type='submit']", "Sign in").await?;
     desk.see("nav", "Devices").await?;
     desk.see("main", "520").await?;
-    desk.picture("console-02-overview").await
+    desk.page("console-02-overview").await
 }
 
 async fn the_visit_is_in_the_console(desk: &Browser, world: &World) -> Result<()> {
@@ -199,7 +213,7 @@ async fn the_visit_is_in_the_console(desk: &Browser, world: &World) -> Result<()
     desk.see("td", NEXT).await?;
     desk.see("td", &world.reps()[0].name).await?;
     desk.see("td", "2.0 km from the store").await?;
-    desk.picture("console-03-visits").await
+    desk.page("console-03-visits").await
 }
 
 async fn a_file_is_imported(desk: &Browser, world: &World) -> Result<()> {
@@ -218,7 +232,7 @@ async fn a_file_is_imported(desk: &Browser, world: &World) -> Result<()> {
     desk.see(".figures", "Created").await?;
     desk.see(".figures li:first-child", "2").await?;
     desk.see("tbody", "3").await?;
-    desk.picture("console-05-import-result").await
+    desk.page("console-05-import-result").await
 }
 
 async fn a_device_is_offered_a_code(desk: &Browser, world: &World) -> Result<()> {
@@ -228,7 +242,7 @@ async fn a_device_is_offered_a_code(desk: &Browser, world: &World) -> Result<()>
     desk.see("h1", "Scan this code with the new device").await?;
     ensure!(desk.count(".code-side svg").await? >= 1, "there is no QR code");
     ensure!(desk.text("#ticket").await?.starts_with("RM1:"), "the code as text is no ticket");
-    desk.picture("console-06-enrol").await
+    desk.page("console-06-enrol").await
 }
 
 /// The page of the first phone's device.
@@ -247,6 +261,7 @@ async fn a_lock_and_an_unlock_reach_the_phone(desk: &Browser, phone: &Browser, w
     phone.see("h1", "Locked by your organisation").await?;
     phone.picture("phone-14-locked").await?;
     desk.see("main", "Signature verified").await?;
+    desk.page("console-11-locked").await?;
     desk.press("a.button", "Unlock…").await?;
     desk.press("button[type='submit']", "Unlock the device").await?;
     phone.see("p", "Enter your passcode").await?;
@@ -256,28 +271,13 @@ async fn a_lock_and_an_unlock_reach_the_phone(desk: &Browser, phone: &Browser, w
     phone.see(".progress", "9 stops to go").await
 }
 
-async fn a_wipe_is_confirmed_proven_and_seen(desk: &Browser, phone: &Browser, world: &World) -> Result<()> {
-    device_page(desk, world).await?;
-    desk.press("a.button", "Wipe…").await?;
-    desk.see("h2", "This can't be undone").await?;
-    desk.fill("#reason", "Stolen").await?;
-    desk.fill("#name", "another phone").await?;
-    desk.picture("console-08-wipe").await?;
-    desk.press("button[type='submit']", "Propose the wipe").await?;
-    desk.see("[role=alert]", "").await?;
-    phone.see(".progress", "9 stops to go").await?;
-
-    desk.fill("#name", "Mara’s phone").await?;
-    desk.press("button[type='submit']", "Propose the wipe").await?;
-    phone.see("h1", "This device was wiped by your organisation").await?;
-    phone.picture("phone-15-wiped").await?;
-    desk.see("h1 .badge", "Wiped").await?;
-    desk.see(".command .proof", "Signature verified").await?;
-    desk.picture("console-09-wiped").await?;
-    desk.press("a[download]", "Download the signed receipt").await?;
-    desk.goto(&format!("{}/devices", world.sign_in().url)).await?;
-    desk.see("tbody", "Wiped").await?;
-    desk.picture("console-10-devices").await?;
-    ensure!(desk.address().await?.ends_with("/console/devices"), "the console went elsewhere");
-    Ok(())
+/// For a moment the organisation wants its phones to warn of every absence.
+async fn the_phone_warns_of_its_lease(phone: &Browser, world: &World) -> Result<()> {
+    let usual = world.act(|admin, _| admin.lease_terms()).await??;
+    let short = LeaseTerms { warn_after_s: 0, ..usual };
+    world.act(move |admin, actor| admin.set_lease_terms(actor, short)).await??;
+    phone.see("#lease", "Not in touch for a while. Connect before").await?;
+    phone.picture("phone-17-lease").await?;
+    world.act(move |admin, actor| admin.set_lease_terms(actor, usual)).await??;
+    phone.see_no("#lease").await
 }

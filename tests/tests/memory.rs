@@ -60,7 +60,7 @@ impl Looking {
 }
 
 /// An enrolled phone that is closed, and everything about it that is secret.
-async fn phone(rig: &Rig) -> (std::path::PathBuf, Secrets) {
+fn phone(rig: &Rig) -> (std::path::PathBuf, Secrets) {
     let mut csv = "code,name,address\n".to_owned();
     let names: Vec<String> = (0..CUSTOMERS).map(|n| format!("Canary{n:03}Grocery")).collect();
     for (n, name) in names.iter().enumerate() {
@@ -112,7 +112,7 @@ fn copy_files(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_vault_leaves_nothing_in_memory() {
     let rig = Rig::start().await;
-    let (folder, secrets) = phone(&rig).await;
+    let (folder, secrets) = phone(&rig);
     let mut looking = Looking::start(&folder, false);
     let open = looking.holds(&secrets);
     assert!(!open.is_empty(), "what is open is in memory: otherwise nothing was looked at");
@@ -131,7 +131,7 @@ async fn a_closed_vault_leaves_nothing_in_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leaky_app_is_caught_in_memory_and_on_disk() {
     let rig = Rig::start().await;
-    let (folder, secrets) = phone(&rig).await;
+    let (folder, secrets) = phone(&rig);
     let mut looking = Looking::start(&folder, true);
     looking.go_on("", "closed");
     assert!(looking.holds(&secrets).len() > CUSTOMERS, "what it kept is found");

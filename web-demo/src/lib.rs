@@ -16,4 +16,4 @@ pub mod stores;
 pub mod web;
 mod world;
 
-pub use world::{Options, Prepared, Rep, SignIn, World};
+pub use world::{OfferedKey, Options, Prepared, Rep, SignIn, World};

@@ -1,6 +1,7 @@
 //! The system under demonstration: server, customers, reps and phones.
 
 mod home;
+mod people;
 
 use crate::phone::Phone;
 use crate::round::round;
@@ -8,11 +9,12 @@ use crate::stores::Stores;
 use anyhow::{Context, Result, ensure};
 use chrono::{Local, NaiveDate};
 use home::{Home, Notebook};
+use people::Keys;
+pub use people::OfferedKey;
 use roundsman_core::State;
 use roundsman_core::model::{Role, UserId};
 use roundsman_core::vault::Passcode;
 use roundsman_server::admin::{Admin, ImportReport, Mapping, NewUser, TerritoryFrom};
-use roundsman_server::keyfile::KeyFile;
 use roundsman_server::{Config, NewAdmin, Secret, Server};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,11 +25,8 @@ use uuid::Uuid;
 /// How many stops a round has.
 const STOPS: usize = 11;
 
-/// Who administers and approves.
+/// Who administers, and is the first to approve wipes.
 const ADMINISTRATOR: &str = "Ada Bell";
-
-/// Her key, where the server left it at its first start.
-const APPROVER_KEY: &str = "keep-offline/approver-ada-bell.key";
 
 const ORGANISATION: &str = "Meridian Provisions";
 
@@ -97,7 +96,7 @@ pub struct World {
     phones: Vec<Arc<Phone>>,
     stores: Stores,
     customers: u64,
-    approver: Arc<KeyFile>,
+    keys: Arc<Keys>,
     /// Removes a temporary folder when the world ends.
     _home: Home,
 }
@@ -133,14 +132,16 @@ impl World {
         if let Some(first) = server.first_admin() {
             notebook.totp_url = first.totp_url.clone();
         }
-        // In earnest this file is kept off the server's machine.
-        let approver = KeyFile::read(&home.dir().join("server").join(APPROVER_KEY))
-            .context("the folder's approver key can't be used")?;
         notebook.port = port(server.url())?;
         home.keep(&notebook)?;
 
         let (admin, email, territory) = (server.admin(), notebook.email.clone(), stores.territory.clone());
-        let (actor, reps) = blocking(move || people(&admin, &email, &territory)).await?;
+        let folder = home.dir().join("server");
+        let (actor, reps, keys) = blocking(move || {
+            let (actor, reps) = people(&admin, &email, &territory)?;
+            Ok((actor, reps, Keys::of(&folder, &admin)?))
+        })
+        .await?;
         let phones = REPS
             .iter()
             .zip(1..)
@@ -157,7 +158,7 @@ impl World {
             phones,
             stores,
             customers: 0,
-            approver: Arc::new(approver),
+            keys: Arc::new(keys),
             _home: home,
         };
         let import = world.import(progress).await?;
@@ -206,21 +207,43 @@ impl World {
         Ok(tokio::task::spawn_blocking(move || work(&admin, actor)).await?)
     }
 
-    /// Approves every wipe that waits, with the approver's key that the demo holds. Returns how many.
+    /// Approves the wipes that wait as one of the two approvers, 0 or 1.
     ///
     /// # Errors
-    /// The server does not take an approval.
-    pub async fn approve_wipes(&self) -> Result<usize> {
-        let key = Arc::clone(&self.approver);
-        self.act(move |admin, _| -> Result<usize> {
-            let mut waiting = admin.wipe_proposals()?;
-            waiting.retain(|wipe| wipe.approvals.iter().all(|approval| approval.key != key.id()));
-            for wipe in &waiting {
-                admin.approve_wipe(wipe.id, key.id(), &wipe.sign(&key)?)?;
+    /// There is no such approver, or the server does not take an approval: this one has approved before.
+    pub async fn approve_wipes(&self, approver: usize) -> Result<()> {
+        let keys = Arc::clone(&self.keys);
+        self.act(move |admin, _| -> Result<()> {
+            let key = keys.approvers.get(approver).context("there are two approvers")?;
+            for wipe in admin.wipe_proposals()? {
+                admin.approve_wipe(wipe.id, key.id(), &wipe.sign(key)?)?;
             }
-            Ok(waiting.len())
+            Ok(())
         })
         .await?
+    }
+
+    /// Opens the unsent work that waits with the rescue key. Returns how many changes were found that the server had
+    /// not.
+    ///
+    /// # Errors
+    /// The server does not take the key.
+    pub async fn open_rescue(&self) -> Result<u64> {
+        let keys = Arc::clone(&self.keys);
+        self.act(move |admin, actor| -> Result<u64> {
+            Ok(admin.open_rescue(actor, &*keys.rescue.opening_key()?)?.total().filed)
+        })
+        .await?
+    }
+
+    /// The key files that the demo hands to its visitor. In earnest each person has one, and the server none.
+    pub fn offered_keys(&self) -> &'static [OfferedKey] {
+        &Keys::OFFERED
+    }
+
+    /// The text of one of them.
+    pub fn offered_key(&self, file: &str) -> Option<String> {
+        self.keys.text(file)
     }
 
     /// How to sign in to the console.

@@ -1,6 +1,6 @@
 // The phone: which screen is shown, and when it is drawn again. What it shows comes from the core.
 
-import { closeSheet, count, events, get, h, icon, many, post, sentence, tap } from "./ui.js";
+import { closeSheet, count, events, get, h, icon, many, newPasscode, post, sentence, tap, when } from "./ui.js";
 import * as screens from "./screens.js";
 
 const app = document.getElementById("app");
@@ -33,6 +33,22 @@ function syncButton() {
   return h("button.round-button", { type: "button", id: "sync", title: label, "aria-label": label, disabled: running,
     onclick: (event) => tap(event.currentTarget, () => post("/sync")) },
   icon("sync", running ? "spin" : ""), running ? null : badge());
+}
+
+/** What the phone must be told about its lease, if anything. */
+function leaseNotice() {
+  switch (state.lease?.state) {
+    case "warn": return `Not in touch for a while. Connect before ${when(state.lease.locks_at)}, or the app stays closed.`;
+    case "lock_due": return "Away for too long: the app opens again once it has reached your organisation.";
+    case "wipe_due": return "Away for too long: this phone is about to wipe itself. Connect now.";
+    default: return null;
+  }
+}
+
+function strips() {
+  const lease = leaseNotice();
+  return [strip(), lease && h("div.strip.warn", { role: "status", id: "lease" }, icon("nosignal", "small"), lease),
+    state.concerns.length && h("div.strip.warn", { role: "status", id: "concerns" }, icon("shield", "small"), state.concerns.map(sentence).join(" "))];
 }
 
 function strip() {
@@ -74,7 +90,7 @@ async function draw(fresh) {
   const old = drawn === key ? app.querySelector("main") : null;
   const scroll = old?.scrollTop ?? 0;
   const main = h("main", {}, screen.content);
-  app.replaceChildren(...[strip(), header(screen), main, tabs(screen.tab ?? name)].filter(Boolean));
+  app.replaceChildren(...[...strips(), header(screen), main, tabs(screen.tab ?? name)].filter(Boolean));
   main.scrollTop = scroll;
   if (drawn !== key) screen.shown?.();
   drawn = key;
@@ -124,7 +140,7 @@ function unlock() {
   const gate = h("section.gate", {},
     h("div.who", {}, h("img", { src: "/static/mark.svg", alt: "" }), h("h1", {}, `${hello()}, ${first}`),
       h("p", {}, state.organisation)),
-    h("div", {}, h("p.muted", {}, "Enter your passcode"), pins, problem),
+    h("div", {}, leaseNotice() && h("p.notice", { id: "lease" }, leaseNotice()), h("p.muted", {}, "Enter your passcode"), pins, problem),
     h("div.pad", {}, [..."123456789"].map(key),
       h("button.bare", { type: "button", "aria-label": "Delete", onclick: () => press("back") }, icon("erase")), key("0"), go));
   gate.onkeys = (event) => {
@@ -138,7 +154,7 @@ function unlock() {
 function enrol() {
   const problem = h("p.problem", { role: "alert" });
   const ticket = h("textarea", { id: "ticket", rows: 4, autocomplete: "off", spellcheck: false, placeholder: "RM1:…" });
-  const passcode = h("input", { id: "new-passcode", type: "password", inputMode: "numeric", autocomplete: "off" });
+  const [passcode, passcodeField] = newPasscode("new-passcode", "New passcode");
   const join = h("button.button", { type: "submit" }, "Join");
   const submit = async (event) => {
     event.preventDefault();
@@ -156,7 +172,7 @@ function enrol() {
       h("p", {}, "Paste the enrolment code that the console shows, and choose a passcode.")),
     h("form", { onsubmit: submit },
       h("label.field", {}, h("span", {}, "Enrolment code"), ticket),
-      h("label.field", {}, h("span", {}, "New passcode", h("em", {}, "6 characters or more")), passcode),
+      passcodeField,
       problem, join));
 }
 

@@ -1,6 +1,6 @@
 // The screens of the app. Each asks the core for what it shows and returns its header and its content.
 
-import { choice, clock, closeSheet, count, dayName, get, h, icon, many, metres, minutes, post, sentence, sheet, svg, tap, toast, when } from "./ui.js";
+import { choice, clock, closeSheet, count, dayName, get, h, icon, many, metres, minutes, newPasscode, post, sentence, sheet, svg, tap, toast, when } from "./ui.js";
 import { refresh } from "./phone.js";
 
 const go = (path) => { location.hash = `#/${path}`; };
@@ -337,6 +337,8 @@ export async function more(state) {
       fact("Person", state.person), fact("Organisation", state.organisation),
       fact("Customers", count(state.customers)),
       fact("Server", state.airplane ? "Not reachable" : state.contact ? `Reached at ${clock(state.contact)}` : "Not reached"),
+      state.lease?.locks_at && fact("Works offline until", when(state.lease.locks_at)),
+      state.lease?.wipes_at && fact("Wipes itself on", when(state.lease.wipes_at)),
       fact("Device", h("span.num", {}, state.device?.slice(-12) ?? "")), fact("Core", state.core)),
   ];
   return { title: "More", content };
@@ -348,7 +350,7 @@ export async function passcode() {
     return [input, h("label.field", {}, h("span", {}, label, hint && h("em", {}, hint)), input)];
   };
   const [old, oldField] = field("old-passcode", "Passcode now");
-  const [fresh, freshField] = field("fresh-passcode", "New passcode", "6 or more, no simple run");
+  const [fresh, freshField] = newPasscode("fresh-passcode", "New passcode");
   const [again, againField] = field("again-passcode", "New passcode again");
   const problem = h("p.problem", { role: "alert" });
   const save = h("button.button", { type: "submit" }, "Change passcode");

@@ -149,3 +149,25 @@ export async function tap(button, work) {
     button.disabled = false;
   }
 }
+
+/** A field for a new passcode: says while somebody types what the core has against it. */
+export function newPasscode(id, label) {
+  const verdict = h("ul.rules", { id: `${id}-rules`, "aria-live": "polite" });
+  const input = h("input", { id, type: "password", autocomplete: "new-password", inputMode: "numeric", "aria-describedby": `${id}-rules` });
+  let waiting;
+  let asked = 0;
+  const say = (lines, good) => verdict.replaceChildren(...lines.map((line) => h(good ? "li.good" : "li", {}, icon(good ? "check" : "x", "small"), line)));
+  const judge = async () => {
+    const typed = input.value;
+    const mine = ++asked;
+    if (!typed) return say([], false);
+    const { broken } = await post("/passcode/judge", { typed });
+    if (mine !== asked) return;
+    say(broken.length ? broken.map(sentence) : ["It will do."], !broken.length);
+  };
+  input.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => judge().catch(() => say([], false)), 150);
+  });
+  return [input, h("div", {}, h("label.field", {}, h("span", {}, label, h("em", {}, "6 or more")), input), verdict)];
+}

@@ -90,7 +90,39 @@ pub struct AlertView {
     pub seen: Option<(String, DateTime<Utc>)>,
 }
 
+/// How much waits for somebody, each counted up to [`Pending::MOST`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Alerts that nobody has seen.
+    pub alerts: u64,
+    /// Wipes that wait for approvals.
+    pub wipes: u64,
+    /// Devices whose unsent work nobody has opened, and rescued changes that wait for a decision.
+    pub rescue: u64,
+}
+
+impl Pending {
+    /// Beyond this nobody counts.
+    pub const MOST: u64 = 100;
+}
+
 impl Admin {
+    /// How much waits for somebody.
+    ///
+    /// # Errors
+    /// [`AdminError::Storage`].
+    pub fn pending(&self) -> Result<Pending, AdminError> {
+        let wipes = self.wipe_proposals()?.len() as u64;
+        let tx = self.app.storage.read()?;
+        let alerts = tx.alerts(Pending::MOST as usize)?;
+        let rescue = tx.waiting_segments()?.len() as u64 + tx.rescued_waiting(None)?;
+        Ok(Pending {
+            alerts: alerts.iter().filter(|alert| alert.seen_ms.is_none()).count() as u64,
+            wipes: wipes.min(Pending::MOST),
+            rescue: rescue.min(Pending::MOST),
+        })
+    }
+
     /// The alerts: those that nobody has seen first, then the latest first.
     ///
     /// # Errors

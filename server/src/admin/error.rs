@@ -31,7 +31,7 @@ pub enum AdminError {
     #[error("the signature is not this approver's on this wipe")]
     SignatureWrong,
     /// The root can't be the next one.
-    #[error("the root can't be used: {0}")]
+    #[error(transparent)]
     Root(#[from] RootError),
     /// The root names no key that the server holds.
     #[error("the root names no command key or release key of this server; draft it here again")]

@@ -161,19 +161,22 @@ impl Admin {
 
 fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
     let mut details = Vec::new();
+    let mut handed_over = None;
     let mut add = |label: &str, value: String| details.push((label.to_owned(), value));
     if let Ok(receipt) = SignedReceipt::open(&stored.raw, &device.key) {
         match &receipt.progress {
             Progress::Shredded { keys, platform_confirmed, unsent, trigger } => {
                 add("Because of", trigger.words().to_owned());
                 let confirmed = if *platform_confirmed { "yes" } else { "no" };
+                let keys: Vec<&str> = keys.iter().map(|name| key_words(name)).collect();
                 add("Keys destroyed", keys.join(", "));
                 add("Confirmed by the platform's keystore", confirmed.to_owned());
                 let unsent =
                     unsent.map_or_else(|| "unknown: the app was locked".to_owned(), |n| n.to_string());
-                add("Changes never sent", unsent);
+                add("Changes unsent at that time", unsent);
             }
             Progress::Complete { files, rescue } => {
+                handed_over = Some(*rescue);
                 add("Files removed", files.to_string());
                 add("Segments of unsent work handed over", rescue.segments.to_string());
                 add("Segments of unsent work destroyed", rescue.discarded.to_string());
@@ -188,7 +191,18 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
         at: time(stored.at_ms),
         received_at: time(stored.received_ms),
         verified: stored.verified,
+        rescue: handed_over,
         details,
         raw_base64: STANDARD.encode(&stored.raw),
+    }
+}
+
+/// A key as its device names it, in words.
+fn key_words(name: &str) -> &str {
+    match name {
+        "release share" => "the share that a lock takes away",
+        "slots" => "the slots of passcode and biometrics",
+        "wrap" => "the key in the phone's keystore",
+        other => other,
     }
 }

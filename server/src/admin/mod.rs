@@ -24,7 +24,7 @@ mod wipes;
 mod wipes_tests;
 
 pub use crate::devices::lease::LeaseTerms;
-pub use alerts::{AlertKind, AlertView};
+pub use alerts::{AlertKind, AlertView, Pending};
 pub use approval_views::{
     ApprovalView, ApproverView, RootChange, RootProposal, RootView, WipeProposal, WipeStanding,
 };
@@ -33,7 +33,7 @@ pub use error::{AdminError, SignInError};
 pub use escrow::RestoredShares;
 pub use import::{ImportError, ImportReport, Mapping, RowError, TerritoryFrom};
 pub use people::{NewUser, SecondFactor};
-pub use rescue::{DeviceRescue, RescueReport, RescuedView, Taken, TakenAll, WaitingView};
+pub use rescue::{DeviceRescue, RescueReport, RescueStanding, RescuedView, Taken, TakenAll, WaitingView};
 pub use views::{
     ActView, CommandView, ConflictView, CustomerView, DeviceDetail, DeviceStatus, DeviceView, IssuedTicket,
     PostureView, ReceiptView, Session, SignedIn, UserView, VisitView,

@@ -32,6 +32,23 @@ pub struct WaitingView {
     pub received_at: DateTime<Utc>,
 }
 
+/// What became of the unsent work that one device handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RescueStanding {
+    /// Changes that nobody has opened yet, as the device announced them.
+    pub sealed: u64,
+    /// Changes that wait for a decision.
+    pub to_review: u64,
+    /// Changes that were taken into the records.
+    pub taken: u64,
+    /// Changes that somebody decided not to take.
+    pub dismissed: u64,
+    /// Changes that the server had already.
+    pub known: u64,
+    /// When the last of it came in.
+    pub received_at: Option<DateTime<Utc>>,
+}
+
 /// What came of opening.
 #[derive(Clone, Debug, Default)]
 pub struct RescueReport {
@@ -144,6 +161,30 @@ impl Admin {
                 })
             })
             .collect()
+    }
+
+    /// What became of the unsent work that this device handed over.
+    ///
+    /// # Errors
+    /// [`AdminError::Storage`].
+    pub fn rescue_standing(&self, device: DeviceId) -> Result<RescueStanding, AdminError> {
+        let tx = self.app.storage.read()?;
+        let mut standing = RescueStanding::default();
+        if let Some(waiting) = tx.waiting_segments()?.into_iter().find(|waiting| waiting.device == device) {
+            standing.sealed = waiting.changes;
+            standing.received_at = Some(time(waiting.received_ms));
+        }
+        let filter =
+            RescueFilter { device: Some(device), state: None, void: false, limit: i64::MAX as usize };
+        for change in tx.rescued(&filter)? {
+            match change.state {
+                RescueState::NeedsReview => standing.to_review += 1,
+                RescueState::Taken => standing.taken += 1,
+                RescueState::Dismissed => standing.dismissed += 1,
+                RescueState::Known => standing.known += 1,
+            }
+        }
+        Ok(standing)
     }
 
     /// Opens every segment that waits with the private rescue key, and files the changes in them for review. Nothing

@@ -5,6 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use roundsman_model::visit::{Outcome, State, Verdict};
 use roundsman_model::{DeviceId, Merge, Role, UserId, Value};
 use roundsman_protocol::posture::Posture;
+use roundsman_protocol::receipt::Rescue;
 use uuid::Uuid;
 
 /// A person with an account.
@@ -68,6 +69,22 @@ pub enum DeviceStatus {
     Shredded,
     /// Nothing is left on it.
     Wiped,
+}
+
+impl DeviceStatus {
+    /// The words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::LockPending => "Lock pending",
+            Self::SoftLocked => "Locked by itself",
+            Self::Locked => "Locked",
+            Self::UnlockGranted => "Unlock granted",
+            Self::WipePending => "Wipe pending",
+            Self::Shredded => "Keys destroyed",
+            Self::Wiped => "Wiped",
+        }
+    }
 }
 
 /// A device in a list.
@@ -157,6 +174,8 @@ pub struct ReceiptView {
     pub received_at: DateTime<Utc>,
     /// Whether the device's key signed it and it fits the command it names and its order.
     pub verified: bool,
+    /// For the last receipt of a wipe: what became of the unsent work.
+    pub rescue: Option<Rescue>,
     /// What it says, as pairs of a label and a value for people.
     pub details: Vec<(String, String)>,
     /// The signed bytes in base64, to check them elsewhere.

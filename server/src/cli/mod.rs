@@ -10,7 +10,7 @@ pub(crate) mod wipes;
 use std::fmt::Display;
 
 /// Prints rows in columns, each as wide as its widest cell; numbers of the last `numbers` columns stand right.
-fn table(head: &[&str], numbers: usize, rows: &[Vec<String>]) {
+pub(crate) fn table(head: &[&str], numbers: usize, rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(head.get(column).map(|name| name.chars().count())).max().unwrap_or(0)

@@ -14,13 +14,19 @@ const FIXED: [&str; 3] = ["v", "org", "version"];
 
 #[derive(Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Shows the policy as JSON, and how long devices may stay away.
+    /// Shows the policy as JSON.
     #[command(after_help = "Example:\n  roundsman-server policy show --data ./data > policy.json")]
     Show(Data),
     /// Sets what a JSON file names; the rest stays.
     #[command(after_help = "Example:\n  \
         echo '{\"idle_lock_s\": 120, \"posture\": {\"rooted\": \"lock\"}}' > policy.json\n  \
-        roundsman-server policy set --data ./data policy.json")]
+        roundsman-server policy set --data ./data policy.json\n\n\
+        passcode      rotating (changed every 90 days) or nist (changed when it may be known)\n\
+        last_attempt  by_hardware, lock or wipe: what the tenth wrong passcode does\n\
+        idle_lock_s   15 to 900 seconds without a touch, after which the app closes\n\
+        biometrics    true or false\n\
+        posture       rooted, debugger, emulator, no_screen_lock, old_patches: allow, warn or lock;\n              \
+        oldest_patch: a date YYYY-MM-DD, or null")]
     Set {
         #[command(flatten)]
         data: Data,

@@ -38,6 +38,8 @@ struct Open {
 #[derive(Subcommand)]
 enum RescueCommand {
     /// Lists the rescued changes that wait for a decision.
+    #[command(after_help = "Examples:\n  roundsman-server rescue list --data ./data\n  \
+        roundsman-server rescue list --data ./data --device 0198c1f2-… --void")]
     List {
         #[command(flatten)]
         data: Data,
@@ -49,6 +51,9 @@ enum RescueCommand {
         void: bool,
     },
     /// Takes changes into the records, as the person who made them and at the time they were made.
+    #[command(after_help = "Examples:\n  roundsman-server rescue take --data ./data --all\n  \
+        roundsman-server rescue take --data ./data --all --device 0198c1f2-…\n  \
+        roundsman-server rescue take --data ./data --change 0198c1f2-…")]
     Take {
         #[command(flatten)]
         data: Data,
@@ -58,7 +63,8 @@ enum RescueCommand {
         #[arg(long, requires = "all")]
         device: Option<Uuid>,
     },
-    /// Decides not to take a change.
+    /// Decides not to take a change. Its content is deleted in 30 days.
+    #[command(after_help = "Example:\n  roundsman-server rescue dismiss --data ./data --change 0198c1f2-…")]
     Dismiss {
         #[command(flatten)]
         data: Data,

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use roundsman_model::DeviceId;
 use roundsman_protocol::b64;
 use roundsman_server::Admin;
-use roundsman_server::admin::{WipeProposal, WipeStanding};
+use roundsman_server::admin::{AdminError, WipeProposal, WipeStanding};
 use roundsman_server::keyfile::{KeyFile, KeyKind};
 use std::io::Write;
 use std::path::PathBuf;
@@ -72,7 +72,10 @@ pub(crate) struct Alerts {
 pub(crate) fn propose(args: &Propose) -> Result<()> {
     let admin = Admin::open(&args.data.dir)?;
     let device = DeviceId(args.device);
-    let proposal = admin.propose_wipe(Admin::OPERATOR, device, &args.reason, args.discard_unsent)?;
+    let proposal = match admin.propose_wipe(Admin::OPERATOR, device, &args.reason, args.discard_unsent) {
+        Err(AdminError::NotFound) => bail!("no device has this id; `devices` lists them"),
+        outcome => outcome?,
+    };
     show(&proposal);
     println!("Approve it with `approve` within 24 hours.");
     Ok(())
@@ -121,11 +124,18 @@ pub(crate) fn approver(command: &ApproverCommand) -> Result<()> {
 pub(crate) fn alerts(args: &Alerts) -> Result<()> {
     let admin = Admin::open(&args.data.dir)?;
     if let Some(seen) = args.seen {
-        admin.acknowledge(Admin::OPERATOR, seen)?;
+        match admin.acknowledge(Admin::OPERATOR, seen) {
+            Err(AdminError::NotFound) => bail!("no alert has this id; `alerts` lists them"),
+            outcome => outcome?,
+        }
         println!("Noted.");
         return Ok(());
     }
-    for alert in admin.alerts(ALERTS)? {
+    let alerts = admin.alerts(ALERTS)?;
+    if alerts.is_empty() {
+        println!("No alerts.");
+    }
+    for alert in alerts {
         let at = alert.at.format("%Y-%m-%d %H:%M");
         let device = alert.device_name.map(|name| format!("{name}: ")).unwrap_or_default();
         let detail = if alert.detail.is_empty() { String::new() } else { format!(" ({})", alert.detail) };

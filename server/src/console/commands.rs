@@ -33,6 +33,8 @@ struct Page {
     unsent: String,
     reason: String,
     error: Option<String>,
+    /// How many approvers a wipe takes.
+    approvers: u8,
 }
 
 impl Act {
@@ -192,9 +194,11 @@ async fn confirm(
     if !act.allowed(&view) {
         return Ok(Redirect::to(&format!("/console/devices/{device}")).into_response());
     }
+    let approvers = console.ask(|admin| Ok(admin.root()?.approver_threshold)).await?;
     let page = Page {
         shell: Shell::new(console, visitor, Tab::Devices),
         act,
+        approvers,
         unsent: show::counted(view.unsent, "change"),
         device: DeviceRow::new(&view, Utc::now()),
         reason: refusal.reason,

@@ -1,13 +1,13 @@
 //! The devices: all of them, and one with its history and its proofs.
 
 use super::Console;
+use super::alerts::{self, AlertRow};
+use super::condition::{Condition, Lease};
 use super::page::{PageError, Shell, Tab, render};
 use super::show::{self, Badge, When};
+use super::timeline::{Proof, Timeline};
 use super::visitor::Visitor;
-use crate::admin::{
-    ApprovalView, CommandView, DeviceDetail, DeviceStatus, DeviceView, ReceiptView, WipeProposal,
-    WipeStanding,
-};
+use crate::admin::{ApprovalView, DeviceDetail, DeviceStatus, DeviceView, WipeProposal, WipeStanding};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -32,6 +32,8 @@ pub(super) struct DeviceRow {
     pub(super) keys: &'static str,
     pub(super) hardware: bool,
     pub(super) enrolled: When,
+    /// What the policy says of the phone's state, where that is more than nothing.
+    pub(super) posture: Option<Badge>,
 }
 
 impl DeviceRow {
@@ -44,11 +46,13 @@ impl DeviceRow {
             platform: show::platform(&device.platform),
             badge: show::device(device.state),
             seen: device.last_seen.map(|at| When::new(at, now)),
-            unsent: device.unsent,
+            // What a device without keys had not sent is handed over, or gone with it.
+            unsent: if is_gone(device.state) { 0 } else { device.unsent },
             core: device.core.clone(),
             keys: if device.hardware_keys { "Hardware" } else { "Software" },
             hardware: device.hardware_keys,
             enrolled: When::new(device.enrolled_at, now),
+            posture: device.posture.as_ref().and_then(|posture| show::posture(posture.verdict)),
         }
     }
 }
@@ -67,36 +71,6 @@ pub(super) async fn list(State(console): State<Console>, visitor: Visitor) -> Re
     let rows = devices.iter().map(|device| DeviceRow::new(device, now)).collect();
     let page = ListPage { shell: Shell::new(&console, &visitor, Tab::Devices), rows };
     render(&visitor, StatusCode::OK, &page)
-}
-
-/// One stage of a command's way.
-struct Stage {
-    /// `done`, `waiting` or `failed`.
-    look: &'static str,
-    title: &'static str,
-    note: String,
-    at: Option<When>,
-    receipt: Option<Proof>,
-}
-
-/// A receipt to look at.
-struct Proof {
-    title: &'static str,
-    verified: bool,
-    at: When,
-    received: When,
-    details: Vec<(String, String)>,
-    href: String,
-}
-
-/// A command's way from the console to the proof.
-struct Timeline {
-    title: &'static str,
-    tone: &'static str,
-    number: u64,
-    reason: String,
-    superseded: bool,
-    stages: Vec<Stage>,
 }
 
 /// A wipe that waits.
@@ -159,6 +133,12 @@ struct DetailPage {
     shell: Shell,
     device: DeviceRow,
     meaning: &'static str,
+    /// Whether its keys are destroyed.
+    gone: bool,
+    /// What was noticed about it and nobody has seen.
+    alerts: Vec<AlertRow>,
+    condition: Option<Condition>,
+    lease: Option<Lease>,
     /// Whether the page should look again by itself, because something is about to happen.
     lively: bool,
     can_lock: bool,
@@ -183,9 +163,14 @@ pub(super) async fn detail(
 ) -> Result<Response, PageError> {
     let detail = find(&console, device).await?;
     let about = detail.view.id;
-    let (waiting, rescued, audit) = console
+    let (rescue, audit, terms, noticed) = console
         .ask(move |admin| {
-            Ok((admin.rescue_waiting()?, admin.rescued_count(Some(about))?, admin.audit_status(about)?))
+            Ok((
+                admin.rescue_standing(about)?,
+                admin.audit_status(about)?,
+                admin.lease_terms()?,
+                admin.alerts(alerts::LISTED)?,
+            ))
         })
         .await?;
     let now = Utc::now();
@@ -196,6 +181,14 @@ pub(super) async fn detail(
         shell: Shell::new(&console, &visitor, Tab::Devices),
         device: DeviceRow::new(&detail.view, now),
         meaning: show::device_meaning(state),
+        gone: is_gone(state),
+        alerts: noticed
+            .into_iter()
+            .filter(|alert| alert.device == Some(about) && alert.seen.is_none())
+            .map(|alert| AlertRow::new(alert, now))
+            .collect(),
+        condition: detail.view.posture.as_ref().map(Condition::new),
+        lease: Lease::new(&detail.view, terms, now),
         lively: matches!(
             state,
             DeviceStatus::LockPending
@@ -207,10 +200,15 @@ pub(super) async fn detail(
         can_unlock: can_unlock(state),
         can_wipe: can_wipe(state) && detail.proposed.is_none(),
         proposed: detail.proposed.as_ref().map(|wipe| ProposedWipe::new(wipe, now)),
-        timelines: detail.commands.iter().rev().map(|command| Timeline::new(id, command, now)).collect(),
+        timelines: detail
+            .commands
+            .iter()
+            .rev()
+            .map(|command| Timeline::new(id, command, &rescue, now))
+            .collect(),
         own: detail.local_receipts.iter().enumerate().map(proof).collect(),
-        sealed: waiting.iter().find(|waiting| waiting.device == about).map_or(0, |waiting| waiting.changes),
-        rescued,
+        sealed: rescue.sealed,
+        rescued: rescue.to_review,
         audit_faults: audit.faults.len(),
     };
     render(&visitor, StatusCode::OK, &page)
@@ -242,6 +240,11 @@ pub(super) async fn find(console: &Console, device: Uuid) -> Result<DeviceDetail
     console.ask(move |admin| admin.device(DeviceId(device))).await?.ok_or(PageError::NotFound)
 }
 
+/// Whether its keys are destroyed.
+pub(super) fn is_gone(state: DeviceStatus) -> bool {
+    matches!(state, DeviceStatus::Shredded | DeviceStatus::Wiped)
+}
+
 pub(super) fn can_lock(state: DeviceStatus) -> bool {
     matches!(state, DeviceStatus::Active | DeviceStatus::UnlockGranted)
 }
@@ -252,128 +255,4 @@ pub(super) fn can_unlock(state: DeviceStatus) -> bool {
 
 pub(super) fn can_wipe(state: DeviceStatus) -> bool {
     !matches!(state, DeviceStatus::WipePending | DeviceStatus::Shredded | DeviceStatus::Wiped)
-}
-
-impl Proof {
-    fn new(
-        device: DeviceId,
-        list: impl std::fmt::Display,
-        index: usize,
-        receipt: &ReceiptView,
-        now: DateTime<Utc>,
-    ) -> Self {
-        Self {
-            title: progress(&receipt.progress),
-            verified: receipt.verified,
-            at: When::new(receipt.at, now),
-            received: When::new(receipt.received_at, now),
-            details: receipt.details.clone(),
-            href: format!("/console/devices/{device}/receipts/{list}/{index}"),
-        }
-    }
-}
-
-fn progress(name: &str) -> &'static str {
-    match name {
-        "soft_locked" => "Locked, release key still on the device",
-        "locked" => "Locked",
-        "unlocked" => "Unlocked",
-        "shredded" => "Keys destroyed",
-        "complete" => "Files removed",
-        "refused" => "Refused by the device",
-        _ => "Receipt",
-    }
-}
-
-impl Timeline {
-    fn new(device: DeviceId, command: &CommandView, now: DateTime<Utc>) -> Self {
-        let (title, tone, expected): (_, _, &[_]) = match command.kind.as_str() {
-            "lock" => ("Lock", "amber", &["locked"]),
-            "unlock" => ("Unlock", "green", &["unlocked"]),
-            "wipe" => ("Wipe", "red", &["shredded", "complete"]),
-            _ => ("Command", "grey", &[]),
-        };
-        let mut stages = Vec::new();
-        if let Some(wipe) = &command.order {
-            stages.push(Stage {
-                look: "done",
-                title: "Proposed",
-                note: format!("by {}", wipe.proposed_by),
-                at: Some(When::new(wipe.proposed_at, now)),
-                receipt: None,
-            });
-            stages.extend(wipe.approvals.iter().map(|it| Stage {
-                look: "done",
-                title: "Approved",
-                note: format!("by {} with key {}", it.by, it.key),
-                at: Some(When::new(it.at, now)),
-                receipt: None,
-            }));
-        }
-        let note = match &command.order {
-            Some(wipe) if wipe.is_one_persons() => "one person is enough in this organisation".to_owned(),
-            Some(wipe) => format!("{} approvers were needed", wipe.needed),
-            None => format!("by {}", command.issued_by),
-        };
-        stages.extend([
-            Stage {
-                look: "done",
-                title: "Ordered",
-                note,
-                at: Some(When::new(command.issued_at, now)),
-                receipt: None,
-            },
-            Stage {
-                look: if command.delivered_at.is_some() { "done" } else { "waiting" },
-                title: "Delivered to the device",
-                note: if command.delivered_at.is_some() {
-                    String::new()
-                } else {
-                    "waits for the device to come online".to_owned()
-                },
-                at: command.delivered_at.map(|at| When::new(at, now)),
-                receipt: None,
-            },
-        ]);
-        let mut came: Vec<&str> = Vec::new();
-        for (index, receipt) in command.receipts.iter().enumerate() {
-            came.push(&receipt.progress);
-            let failed = receipt.progress == "refused" || !receipt.verified;
-            stages.push(Stage {
-                look: if failed { "failed" } else { "done" },
-                title: progress(&receipt.progress),
-                note: String::new(),
-                at: Some(When::new(receipt.at, now)),
-                receipt: Some(Proof::new(device, command.seq, index, receipt, now)),
-            });
-        }
-        let missing = expected.iter().filter(|name| !came.contains(name));
-        if !command.superseded && !came.contains(&"refused") {
-            stages.extend(missing.map(|name| Stage {
-                look: "waiting",
-                title: progress(name),
-                note: "waits for the device's receipt".to_owned(),
-                at: None,
-                receipt: None,
-            }));
-        }
-        let proved = |name: &&str| command.receipts.iter().any(|it| it.verified && it.progress == **name);
-        if !expected.is_empty() && expected.iter().all(proved) {
-            stages.push(Stage {
-                look: "done",
-                title: "Complete",
-                note: "every step is proved by a receipt signed with the device's key".to_owned(),
-                at: None,
-                receipt: None,
-            });
-        }
-        Self {
-            title,
-            tone,
-            number: command.seq,
-            reason: command.reason.clone(),
-            superseded: command.superseded,
-            stages,
-        }
-    }
 }

@@ -20,10 +20,11 @@ pub(super) enum Flash {
     TerritoriesSet,
     RescuedTaken,
     RescuedDismissed,
+    AlertSeen,
 }
 
 impl Flash {
-    const ALL: [(Self, &'static str, &'static str); 10] = [
+    const ALL: [(Self, &'static str, &'static str); 11] = [
         (Self::Locked, "locked", "Lock ordered. The device carries it out the next time it is online."),
         (
             Self::UnlockGranted,
@@ -42,6 +43,7 @@ impl Flash {
         (Self::TerritoriesSet, "territories-set", "Territories saved. Devices follow with their next sync."),
         (Self::RescuedTaken, "rescued-taken", "Taken into the records, under the name of who made it."),
         (Self::RescuedDismissed, "rescued-dismissed", "Dismissed. Its content is deleted in 30 days."),
+        (Self::AlertSeen, "alert-seen", "Noted as seen. If it happens again, there is a new alert."),
     ];
 
     /// The sentence to show.

@@ -8,10 +8,12 @@
 //! Half-finished imports and enrolment codes are kept in memory on the instance that made them: behind a load
 //! balancer the console needs sticky sessions.
 
+mod alerts;
 mod approvals;
 mod assets;
 mod audit;
 mod commands;
+mod condition;
 mod customers;
 mod devices;
 mod enrol;
@@ -21,9 +23,11 @@ mod import;
 mod overview;
 mod page;
 mod rescue;
+mod rules;
 mod shelf;
 mod show;
 mod sign_in;
+mod timeline;
 mod users;
 mod visitor;
 mod visits;
@@ -90,6 +94,9 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/console/devices/{device}/unlock", get(commands::unlock_page).post(commands::unlock))
         .route("/console/devices/{device}/wipe", get(commands::wipe_page).post(commands::wipe))
         .route("/console/devices/{device}/audit", get(audit::page))
+        .route("/console/alerts", get(alerts::page))
+        .route("/console/alerts/{alert}/seen", post(alerts::seen))
+        .route("/console/rules", get(rules::page))
         .route("/console/approvals", get(approvals::page))
         .route("/console/approvals/{wipe}", post(approvals::approve))
         .route("/console/approvals/{wipe}/withdraw", post(approvals::withdraw))

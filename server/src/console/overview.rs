@@ -1,18 +1,19 @@
 //! The overview: what stands well, what needs a look.
 
 use super::Console;
-use super::devices::DeviceRow;
+use super::devices::{DeviceRow, is_gone};
 use super::page::{PageError, Shell, Tab, render};
 use super::show::{self, Badge};
 use super::visitor::Visitor;
 use super::visits::VisitRow;
-use crate::admin::{DeviceStatus, DeviceView};
+use crate::admin::{DeviceStatus, DeviceView, Pending};
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_model::visit;
+use roundsman_protocol::posture::Verdict;
 
 /// How many visits the overview shows.
 const VISITS: usize = 6;
@@ -32,6 +33,40 @@ const STATES: [DeviceStatus; 8] = [
     DeviceStatus::Wiped,
 ];
 
+/// Something that waits for the administrator.
+struct Task {
+    href: &'static str,
+    icon: &'static str,
+    text: String,
+}
+
+fn tasks(pending: Pending) -> Vec<Task> {
+    let task = |count, one: &str, many: &str, href, icon| {
+        let text = if count == 1 { format!("1 {one}") } else { format!("{} {many}", show::count(count)) };
+        (count > 0).then_some(Task { href, icon, text })
+    };
+    [
+        task(pending.alerts, "alert to look at", "alerts to look at", "/console/alerts", "bell"),
+        task(
+            pending.wipes,
+            "wipe waits for approval",
+            "wipes wait for approval",
+            "/console/approvals",
+            "shield",
+        ),
+        task(
+            pending.rescue,
+            "piece of rescued work waits for you",
+            "pieces of rescued work wait for you",
+            "/console/rescue",
+            "buoy",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 struct Tally {
     badge: Badge,
     count: String,
@@ -42,6 +77,7 @@ struct Tally {
 struct Page {
     shell: Shell,
     today: String,
+    tasks: Vec<Task>,
     devices: String,
     tallies: Vec<Tally>,
     unsent: String,
@@ -71,6 +107,7 @@ pub(super) async fn page(State(console): State<Console>, visitor: Visitor) -> Re
     let is = |state| today.iter().filter(|visit| visit.state == state).count();
     let page = Page {
         shell: Shell::new(&console, &visitor, Tab::Overview),
+        tasks: tasks(visitor.pending),
         today: now.format("%A, %-d %B %Y").to_string(),
         devices: show::count(in_use.len() as u64),
         tallies: tallies(&devices),
@@ -99,11 +136,8 @@ fn tallies(devices: &[DeviceView]) -> Vec<Tally> {
         .collect()
 }
 
-fn is_gone(state: DeviceStatus) -> bool {
-    matches!(state, DeviceStatus::Shredded | DeviceStatus::Wiped)
-}
-
 fn needs_a_look(device: &DeviceView, now: DateTime<Utc>) -> bool {
     let heard = device.last_seen.unwrap_or(device.enrolled_at);
-    device.state != DeviceStatus::Active || now - heard > TimeDelta::days(SILENT_DAYS)
+    let refused = device.posture.as_ref().is_some_and(|posture| posture.verdict == Verdict::Lock);
+    device.state != DeviceStatus::Active || refused || now - heard > TimeDelta::days(SILENT_DAYS)
 }

@@ -3,7 +3,7 @@
 use super::flash::{self, Flash};
 use super::visitor::Visitor;
 use super::{Console, assets};
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Pending};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -12,6 +12,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tab {
     Overview,
+    Alerts,
     Devices,
     Visits,
     Customers,
@@ -19,11 +20,13 @@ pub(super) enum Tab {
     Approvals,
     Rescue,
     Users,
+    Rules,
 }
 
 impl Tab {
-    const ALL: [(Self, &'static str, &'static str, &'static str); 8] = [
+    const ALL: [(Self, &'static str, &'static str, &'static str); 10] = [
         (Self::Overview, "/console", "Overview", "home"),
+        (Self::Alerts, "/console/alerts", "Alerts", "bell"),
         (Self::Devices, "/console/devices", "Devices", "phone"),
         (Self::Visits, "/console/visits", "Visits", "pin"),
         (Self::Customers, "/console/customers", "Customers", "store"),
@@ -31,7 +34,20 @@ impl Tab {
         (Self::Approvals, "/console/approvals", "Approvals", "shield"),
         (Self::Rescue, "/console/rescue", "Rescued work", "buoy"),
         (Self::Users, "/console/users", "Users", "users"),
+        (Self::Rules, "/console/rules", "Rules", "rules"),
     ];
+
+    /// How much waits behind this entry, in words for its badge and for who hears the page.
+    fn waits(self, pending: Pending) -> Option<(String, &'static str)> {
+        let (count, what) = match self {
+            Self::Alerts => (pending.alerts, "not seen"),
+            Self::Approvals => (pending.wipes, "waiting"),
+            Self::Rescue => (pending.rescue, "waiting"),
+            _ => return None,
+        };
+        let shown = if count < Pending::MOST { count.to_string() } else { format!("{}+", Pending::MOST - 1) };
+        (count > 0).then_some((shown, what))
+    }
 }
 
 /// One link of the navigation.
@@ -40,6 +56,8 @@ pub(super) struct Link {
     pub(super) text: &'static str,
     pub(super) icon: &'static str,
     pub(super) here: bool,
+    /// How many things wait there, and what for.
+    pub(super) waits: Option<(String, &'static str)>,
 }
 
 /// What surrounds each page of a signed-in administrator.
@@ -54,7 +72,13 @@ pub(super) struct Shell {
 
 impl Shell {
     pub(super) fn new(console: &Console, visitor: &Visitor, tab: Tab) -> Self {
-        let link = |(entry, href, text, icon): (Tab, _, _, _)| Link { href, text, icon, here: entry == tab };
+        let link = |(entry, href, text, icon): (Tab, _, _, _)| Link {
+            href,
+            text,
+            icon,
+            here: entry == tab,
+            waits: entry.waits(visitor.pending),
+        };
         Self {
             version: assets::version(),
             org: console.admin.org_name().to_owned(),

@@ -15,7 +15,7 @@ use axum::extract::{Multipart, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
-use roundsman_model::DeviceId;
+use roundsman_model::{DeviceId, Value};
 use serde::Deserialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -146,12 +146,19 @@ fn groups(changes: Vec<RescuedView>, now: DateTime<Utc>) -> Vec<Group> {
     groups
 }
 
+/// Whether a field tells a person something that the row does not say by itself.
+fn tells_something(name: &str, value: &Value) -> bool {
+    let said = matches!(name, "customer" | "rep" | "territory" | "lat" | "lon" | "accuracy_m");
+    let usual = name.ends_with("_zone_min") || (name == "mocked" && *value == Value::Bool(false));
+    !(said || usual)
+}
+
 impl ChangeRow {
     fn new(change: RescuedView, now: DateTime<Utc>) -> Self {
         let fields = change
             .fields
             .iter()
-            .filter(|(name, _)| !matches!(name.as_str(), "customer" | "rep" | "territory"))
+            .filter(|(name, value)| tells_something(name, value))
             .map(|(name, value)| (show::field(name), show::value(&change.entity, name, value)))
             .collect();
         Self {
@@ -199,6 +206,7 @@ pub(super) async fn open(
     match console.run(move |admin| admin.open_rescue(actor, &key)).await? {
         Ok(report) => {
             let done = Some(opened(&report));
+            let visitor = Visitor { pending: console.ask(crate::Admin::pending).await?, ..visitor };
             let said = Said { done, error: None };
             show_page(&console, &visitor, StatusCode::OK, false, said).await
         }

@@ -2,8 +2,9 @@
 
 use crate::admin::DeviceStatus;
 use chrono::{DateTime, TimeDelta, Utc};
-use roundsman_model::visit::{Outcome, State, Verdict};
+use roundsman_model::visit::{self, Outcome, State};
 use roundsman_model::{Kind, Merge, Value, entity};
+use roundsman_protocol::posture::Verdict;
 
 /// An instant, for machines, at a glance, and in full.
 pub(super) struct When {
@@ -25,6 +26,9 @@ impl When {
 fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let past = at <= now;
     let span = if past { now - at } else { at - now };
+    // What is past has passed in full; what is to come is said to the nearest.
+    let rounded =
+        |span: TimeDelta, unit: i64| ((span.num_seconds() + if past { 0 } else { unit / 2 }) / unit).max(1);
     let (count, unit) = match span.num_seconds() {
         ..45 => return (if past { "just now" } else { "in a moment" }).to_owned(),
         45..3_600 => (rounded(span, 60), "min"),
@@ -35,10 +39,6 @@ fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     };
     let plural = if count == 1 || unit.len() <= 3 && unit != "day" { "" } else { "s" };
     if past { format!("{count} {unit}{plural} ago") } else { format!("in {count} {unit}{plural}") }
-}
-
-fn rounded(span: TimeDelta, unit: i64) -> i64 {
-    (span.num_seconds() / unit).max(1)
 }
 
 /// How long something took.
@@ -86,16 +86,14 @@ const fn badge(tone: &'static str, text: &'static str) -> Badge {
 
 /// How a device stands.
 pub(super) fn device(state: DeviceStatus) -> Badge {
-    match state {
-        DeviceStatus::Active => badge("green", "Active"),
-        DeviceStatus::LockPending => badge("amber", "Lock pending"),
-        DeviceStatus::SoftLocked => badge("amber", "Locked by itself"),
-        DeviceStatus::Locked => badge("amber", "Locked"),
-        DeviceStatus::UnlockGranted => badge("blue", "Unlock granted"),
-        DeviceStatus::WipePending => badge("red", "Wipe pending"),
-        DeviceStatus::Shredded => badge("red", "Keys destroyed"),
-        DeviceStatus::Wiped => badge("grey", "Wiped"),
-    }
+    let tone = match state {
+        DeviceStatus::Active => "green",
+        DeviceStatus::LockPending | DeviceStatus::SoftLocked | DeviceStatus::Locked => "amber",
+        DeviceStatus::UnlockGranted => "blue",
+        DeviceStatus::WipePending | DeviceStatus::Shredded => "red",
+        DeviceStatus::Wiped => "grey",
+    };
+    badge(tone, state.words())
 }
 
 /// What that means, in one sentence.
@@ -126,6 +124,18 @@ pub(super) fn device_meaning(state: DeviceStatus) -> &'static str {
     }
 }
 
+/// A phone's state that the rules have nothing against.
+pub(super) const SOUND: Badge = badge("green", "Nothing against it");
+
+/// What the rules say of a phone's state, where that is more than nothing.
+pub(super) fn posture(verdict: Verdict) -> Option<Badge> {
+    match verdict {
+        Verdict::Allow => None,
+        Verdict::Warn => Some(badge("amber", "Phone: warning")),
+        Verdict::Lock => Some(badge("red", "Phone: refused")),
+    }
+}
+
 /// How far a visit has come, and how it went.
 pub(super) fn visit(state: State, outcome: Option<Outcome>) -> Badge {
     match (state, outcome) {
@@ -142,11 +152,11 @@ pub(super) fn visit(state: State, outcome: Option<Outcome>) -> Badge {
 }
 
 /// Whether the rep was at the store.
-pub(super) fn verdict(verdict: Verdict) -> Badge {
+pub(super) fn verdict(verdict: visit::Verdict) -> Badge {
     match verdict {
-        Verdict::Verified => badge("green", "At the store"),
-        Verdict::Outside => badge("amber", "Away from the store"),
-        Verdict::Unverified => badge("grey", "No position"),
+        visit::Verdict::Verified => badge("green", "At the store"),
+        visit::Verdict::Outside => badge("amber", "Away from the store"),
+        visit::Verdict::Unverified => badge("grey", "No position"),
     }
 }
 
@@ -171,6 +181,9 @@ pub(super) fn field(name: &str) -> String {
         "region" => "State or region".to_owned(),
         "channel" => "Trade channel".to_owned(),
         "address" => "Street and number".to_owned(),
+        "distance_m" => "Distance to the store".to_owned(),
+        "verdict" => "Position".to_owned(),
+        "mocked" => "Position made up by the phone".to_owned(),
         other => {
             let words = other.trim_end_matches("_at").replace('_', " ");
             let mut letters = words.chars();
@@ -188,7 +201,15 @@ pub(super) fn value(entity_name: &str, field: &str, value: &Value) -> String {
         (_, Value::Bool(yes)) => (if *yes { "yes" } else { "no" }).to_owned(),
         (Some(Kind::Time), Value::Int(millis)) => DateTime::from_timestamp_millis(*millis)
             .map_or_else(|| millis.to_string(), |at| at.format("%-d %b %Y, %H:%M UTC").to_string()),
+        (Some(Kind::Choice(_)), Value::Text(name)) if field == "verdict" => match name.as_str() {
+            "verified" => verdict(visit::Verdict::Verified),
+            "outside" => verdict(visit::Verdict::Outside),
+            _ => verdict(visit::Verdict::Unverified),
+        }
+        .text
+        .to_owned(),
         (Some(Kind::Choice(_)), Value::Text(name)) => self::field(name),
+        (_, Value::Real(metres)) if field == "distance_m" => distance(*metres),
         (_, Value::Int(int)) => int.to_string(),
         (_, Value::Real(real)) => real.to_string(),
         (_, Value::Text(text)) => text.clone(),
@@ -222,6 +243,8 @@ mod tests {
         assert_eq!(said(3 * 86_400), "3 days ago");
         assert_eq!(said(70 * 86_400), "2 months ago");
         assert_eq!(said(-900), "in 15 min");
+        assert_eq!(said(-7 * 86_400 + 2), "in 7 days");
+        assert_eq!(said(7 * 86_400 - 2), "6 days ago");
     }
 
     #[test]
@@ -239,5 +262,7 @@ mod tests {
         assert_eq!(value("visit", "outcome", &Value::Text("no_order".into())), "No order");
         assert_eq!(value("visit", "ended_at", &Value::Int(0)), "1 Jan 1970, 00:00 UTC");
         assert_eq!(value("customer", "notes", &Value::Null), "nothing");
+        assert_eq!(value("visit", "distance_m", &Value::Real(12.23)), "12 m");
+        assert_eq!(value("visit", "verdict", &Value::Text("outside".into())), "Away from the store");
     }
 }

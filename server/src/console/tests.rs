@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
 mod approvals;
+mod forms;
 mod rescue;
 
 use crate::testkit::{EMAIL, Org, PASSWORD, Phone, TestResult};
@@ -162,6 +164,8 @@ async fn without_a_session_every_page_leads_to_sign_in() -> TestResult {
         &format!("{device}/audit"),
         "/console/rescue",
         "/console/approvals",
+        "/console/alerts",
+        "/console/rules",
         "/console/enrol",
         "/console/users",
         "/console/users/new",
@@ -196,6 +200,8 @@ async fn every_answer_carries_the_strict_headers() -> TestResult {
         &format!("{device}/audit"),
         "/console/rescue",
         "/console/approvals",
+        "/console/alerts",
+        "/console/rules",
         "/console/enrol",
         "/console/users",
         "/console/users/new",
@@ -303,6 +309,11 @@ async fn the_proof_of_a_wipe_is_shown_and_can_be_taken_away() -> TestResult {
     let page = browser.get(&device).await?;
     assert_eq!(page.text.matches("Signature verified").count(), 2);
     assert!(page.text.contains(">Wiped</span>") && page.text.contains("Complete"));
+    let at = |text: &str| page.text.find(&format!("<strong>{text}</strong>")).ok_or(text.to_owned());
+    let way = ["Proposed", "Approved", "Ordered", "Delivered to the device", "Keys destroyed"];
+    let way = way.into_iter().chain(["Unsent work handed over", "Files removed", "Complete"]);
+    let places = way.map(at).collect::<Result<Vec<_>, _>>()?;
+    assert!(places.is_sorted(), "a wipe's way is shown in its order");
     assert!(!page.text.contains("data-refresh"), "nothing is on its way any more");
     let file = browser.http.get(format!("{}{device}/receipts/1/0", browser.base));
     let session = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();

@@ -3,7 +3,7 @@
 use super::flash::{self, Flash};
 use super::page::PageError;
 use super::{Console, MAX_FORM};
-use crate::admin::UserView;
+use crate::admin::{Pending, UserView};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -25,6 +25,8 @@ pub(super) struct Visitor {
     pub(super) csrf: String,
     pub(super) session: SessionKey,
     pub(super) flash: Option<Flash>,
+    /// What waits for somebody, for the navigation.
+    pub(super) pending: Pending,
 }
 
 impl Visitor {
@@ -50,7 +52,9 @@ impl FromRequestParts<Console> for Visitor {
         let token = session_token(&jar).ok_or(PageError::SignedOut)?;
         let session = Sha256::digest(&token).into();
         let signed_in = console.run(move |admin| admin.session(&token)).await?.ok_or(PageError::SignedOut)?;
-        Ok(Self { user: signed_in.user, csrf: signed_in.csrf, session, flash: flash::waiting(&jar) })
+        let pending = console.ask(crate::Admin::pending).await?;
+        let flash = flash::waiting(&jar);
+        Ok(Self { user: signed_in.user, csrf: signed_in.csrf, session, flash, pending })
     }
 }
 

@@ -18,6 +18,36 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(60);
 
+/// What sticks out on the right, if anything does.
+const WIDER: &str = "const room = document.documentElement.clientWidth;\
+    if (document.documentElement.scrollWidth <= room) return '';\
+    const out = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > room + 1);\
+    return out.map(e => e.tagName + '.' + e.className).slice(-4).join(', ') || 'something';";
+
+/// What a screen reader could not say, or a label does not reach.
+const UNNAMED: &str = "const bad = [];\
+    const said = e => [...(e.labels ?? [])].map(l => l.textContent).join('') || e.getAttribute('aria-label') || e.textContent;\
+    for (const e of document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a[href], summary'))\
+      if (!said(e).trim()) bad.push('no name: ' + e.outerHTML.slice(0, 120));\
+    const ids = [...document.querySelectorAll('[id]')].map(e => e.id);\
+    for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) bad.push('twice: #' + id);\
+    for (const e of document.querySelectorAll('[aria-labelledby], [aria-describedby]'))\
+      for (const id of (e.getAttribute('aria-labelledby') ?? e.getAttribute('aria-describedby')).split(' '))\
+        if (!document.getElementById(id)) bad.push('points nowhere: ' + id);\
+    if (document.querySelectorAll('h1').length !== 1) bad.push('not one heading');\
+    for (const e of document.querySelectorAll('table')) if (!e.caption) bad.push('a table without a caption');\
+    for (const e of document.querySelectorAll('img:not([alt])')) bad.push('an image without words');\
+    return bad;";
+
+/// One press of the tabulator.
+fn tab() -> fantoccini::actions::KeyActions {
+    use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+    let key = fantoccini::key::Key::Tab.into();
+    KeyActions::new("keyboard".to_owned())
+        .then(KeyAction::Down { value: key })
+        .then(KeyAction::Up { value: key })
+}
+
 /// A running chromedriver. Dropping it ends it.
 pub(crate) struct Driver {
     _process: Child,
@@ -154,7 +184,12 @@ impl Browser {
     /// Types into a field without emptying it first: as a person does, key by key.
     pub(crate) async fn type_on(&self, css: &str, text: &str) -> Result<()> {
         self.see(css, "").await?;
-        Ok(self.client.find(Locator::Css(css)).await?.send_keys(text).await?)
+        // A field that was drawn anew meanwhile has taken nothing.
+        self.patiently(&format!("type on {css}"), async || {
+            self.client.find(Locator::Css(css)).await?.send_keys(text).await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Chooses the entry of a list that begins with this text.
@@ -175,6 +210,39 @@ impl Browser {
         let folder = folder();
         std::fs::create_dir_all(&folder)?;
         Ok(std::fs::write(folder.join(format!("{name}.png")), self.client.screenshot().await?)?)
+    }
+
+    /// Keeps the whole page, however long, on a wide screen and on a phone's, and makes sure that it fits both and can be
+    /// used without a mouse and without eyes.
+    pub(crate) async fn page(&self, name: &str) -> Result<()> {
+        for (end, width) in [("", 1366), ("-narrow", 390)] {
+            self.client.set_window_size(width, 1000).await?;
+            let wide = self.client.execute(WIDER, Vec::new()).await?;
+            ensure!(wide.as_str() == Some(""), "{name} is wider than {width} pixels: {wide}");
+            let height =
+                self.client.execute("return document.documentElement.scrollHeight", Vec::new()).await?;
+            let height = u32::try_from(height.as_u64().unwrap_or(1000)).unwrap_or(1000).clamp(1000, 6000);
+            self.client.set_window_size(width, height).await?;
+            self.client.execute("scrollTo(0, 0)", Vec::new()).await?;
+            self.picture(&format!("{name}{end}")).await?;
+        }
+        self.client.set_window_size(1366, 1000).await?;
+        let unnamed = self.client.execute(UNNAMED, Vec::new()).await?;
+        ensure!(unnamed.as_array().is_some_and(Vec::is_empty), "{name}: {unnamed}");
+        Ok(())
+    }
+
+    /// Whether an element that matches can be reached with the keyboard alone.
+    pub(crate) async fn tab_to(&self, css: &str) -> Result<()> {
+        const HERE: &str = "return document.activeElement?.matches(arguments[0]) ?? false";
+        self.client.execute("document.activeElement?.blur()", Vec::new()).await?;
+        for _ in 0..60 {
+            self.client.perform_actions(tab()).await?;
+            if self.client.execute(HERE, vec![json!(css)]).await?.as_bool() == Some(true) {
+                return Ok(());
+            }
+        }
+        bail!("the tabulator does not lead to {css}")
     }
 
     /// Ends the browser.

@@ -37,10 +37,12 @@ pub async fn play(world: &World, prepared: &Prepared, visits: usize, out: &mut d
     let made = on_the_road(world, visits, &mut ledger).await?;
     back_online(world, &made, &mut ledger).await?;
     find::play(world, &mut ledger)?;
-    let words = forbidden_words(world, &made)?;
+    let words = forbidden_words(world, made.iter().flatten())?;
     no_plaintext(world, &words, "while in use", &mut ledger)?;
     commands::lock_and_unlock(world, &made, &mut ledger).await?;
-    commands::wipe(world, &made, &mut ledger).await?;
+    let late = commands::wipe(world, &made, &mut ledger).await?;
+    commands::rescue(world, &made, &late, &mut ledger).await?;
+    let words = forbidden_words(world, made.iter().flatten().chain(&late))?;
     no_plaintext(world, &words, "after the wipe", &mut ledger)?;
     Ok(ledger.close()?)
 }
@@ -169,11 +171,8 @@ async fn back_online(world: &World, made: &[Vec<Made>], ledger: &mut Ledger<'_>)
 }
 
 /// Everything the reps wrote, and names of customers.
-fn forbidden_words(world: &World, made: &[Vec<Made>]) -> Result<Words> {
-    let written = made
-        .iter()
-        .flatten()
-        .flat_map(|made| [made.notes.clone(), made.next_step.clone(), made.customer.clone()]);
+fn forbidden_words<'a>(world: &World, made: impl Iterator<Item = &'a Made>) -> Result<Words> {
+    let written = made.flat_map(|made| [made.notes.clone(), made.next_step.clone(), made.customer.clone()]);
     let phone = world.phones().first().context("there is no phone")?;
     let names = phone.client().customers()?.list(None, NAMES)?.into_iter().map(|customer| customer.name);
     Ok(Words::new(written.chain(names)))

@@ -16,6 +16,7 @@ use roundsman_core::sync::{Progress, Report, Step};
 use roundsman_core::vault::Passcode;
 use roundsman_core::{Client, Config, Error, State};
 use serde::Deserialize;
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -209,8 +210,10 @@ impl Phone {
     pub async fn check_in(&self) -> Result<Vec<DeviceEvent>, Error> {
         let before = self.client.state();
         let events = self.client.check_in().await;
-        self.memory().contact = events.is_ok().then(Utc::now);
-        if before != self.client.state() || events.as_ref().is_ok_and(|events| !events.is_empty()) {
+        let contact = events.is_ok().then(Utc::now);
+        let reached = std::mem::replace(&mut self.memory().contact, contact).is_some();
+        let changed = before != self.client.state() || reached != events.is_ok();
+        if changed || events.as_ref().is_ok_and(|events| !events.is_empty()) {
             self.tick();
         }
         events
@@ -218,10 +221,17 @@ impl Phone {
 
     /// Asks the server for commands for ever, as the background work of an app does; ends with the wipe.
     pub async fn stay_in_touch(self: Arc<Self>) {
+        // The screen also follows what time alone changes.
+        let lease = || self.client.lease().ok().map(|lease| discriminant(&lease.state));
+        let mut shown = lease();
         while self.client.state() != State::Wiped {
             if !self.airplane() && self.client.state() != State::New {
                 // No connection, or a server that says no: the next try is two seconds away.
                 let _ = self.check_in().await;
+            }
+            if shown != lease() {
+                shown = lease();
+                self.tick();
             }
             tokio::time::sleep(CHECK_IN_EVERY).await;
         }

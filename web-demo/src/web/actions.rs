@@ -77,6 +77,28 @@ pub(super) async fn passcode(
 }
 
 #[derive(Deserialize)]
+pub(super) struct Typed {
+    typed: String,
+}
+
+/// What the rules have against what is typed so far; nothing if it will do.
+#[derive(Serialize)]
+pub(super) struct Broken {
+    broken: Vec<String>,
+}
+
+/// Judges a passcode while it is typed.
+pub(super) async fn judge(
+    State(world): Shared,
+    Path(number): Path<usize>,
+    Json(form): Json<Typed>,
+) -> Result<Json<Broken>, Failure> {
+    let phone = phone(&world, number)?;
+    let broken = ask(phone, move |phone| Ok(phone.client().passcode_rules().check(&form.typed))).await?;
+    Ok(Json(Broken { broken: broken.iter().map(ToString::to_string).collect() }))
+}
+
+#[derive(Deserialize)]
 pub(super) struct Switch {
     on: bool,
 }

@@ -21,7 +21,6 @@ use axum::routing::{get, post};
 use axum::{Router, serve};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -34,8 +33,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Serves the pages on this port of the loopback address, 0 for any that is free, keeps the phones in touch with
-    /// their server, and approves each wipe that is proposed in the console.
+    /// Serves the pages on this port of the loopback address, 0 for any that is free, and keeps the phones in touch
+    /// with their server.
     ///
     /// # Errors
     /// The port is in use.
@@ -49,7 +48,6 @@ impl Pages {
         for phone in world.phones() {
             work.spawn(Arc::clone(phone).stay_in_touch());
         }
-        work.spawn(approve_wipes(Arc::clone(&world)));
         let router = router(world, guard::Names::of_port(port));
         work.spawn(async move {
             // Ends only with the listener.
@@ -69,16 +67,6 @@ impl Pages {
     }
 }
 
-/// Approves wipes for ever: in a demo, one person is both administrator and approver.
-async fn approve_wipes(world: Arc<World>) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        seconds.tick().await;
-        // While the server stops, or is busy, there is another second.
-        let _ = world.approve_wipes().await;
-    }
-}
-
 fn router(world: Arc<World>, names: guard::Names) -> Router {
     let phone = Router::new()
         .route("/", get(phone_page))
@@ -93,6 +81,7 @@ fn router(world: Arc<World>, names: guard::Names) -> Router {
         .route("/api/unlock", post(actions::unlock))
         .route("/api/lock", post(actions::lock))
         .route("/api/passcode", post(actions::passcode))
+        .route("/api/passcode/judge", post(actions::judge))
         .route("/api/airplane", post(actions::airplane))
         .route("/api/sync", post(actions::sync))
         .route("/api/customers/{id}/start", post(actions::start))
@@ -106,6 +95,7 @@ fn router(world: Arc<World>, names: guard::Names) -> Router {
     Router::new()
         .route("/", get(overview::page))
         .route("/api/overview", get(overview::facts))
+        .route("/keys/{file}", get(overview::key))
         .route("/static/{file}", get(asset))
         .nest("/phone/{number}", phone)
         .layer(from_fn_with_state(names, guard::guard))

@@ -7,6 +7,7 @@ use roundsman_core::model::customer::Customer;
 use roundsman_core::model::geo::distance_m;
 use roundsman_core::model::visit::{State as VisitState, Visit};
 use roundsman_core::sync::{Report, Step};
+use roundsman_core::vault::LeaseState;
 use roundsman_core::{Error, State};
 use serde::Serialize;
 use uuid::Uuid;
@@ -26,7 +27,33 @@ pub(super) struct StateView {
     conflicts: usize,
     customers: u64,
     in_progress: Option<Progressing>,
+    lease: Option<LeaseView>,
+    /// What the policy has against the phone, in words.
+    concerns: Vec<&'static str>,
     sync: SyncView,
+}
+
+/// How long the phone may stay away from its server.
+#[derive(Debug, Serialize)]
+struct LeaseView {
+    state: &'static str,
+    locks_at: Option<i64>,
+    wipes_at: Option<i64>,
+}
+
+impl LeaseView {
+    fn of(phone: &Phone) -> Option<Self> {
+        let status = phone.client().lease().ok()?;
+        let state = match status.state {
+            LeaseState::None => return None,
+            LeaseState::Fresh => "fresh",
+            LeaseState::Warn { .. } => "warn",
+            LeaseState::LockDue => "lock_due",
+            LeaseState::WipeDue => "wipe_due",
+        };
+        let ms = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_millis());
+        Some(Self { state, locks_at: ms(status.locks_at), wipes_at: ms(status.wipes_at) })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +86,8 @@ impl StateView {
             conflicts: 0,
             customers: 0,
             in_progress: None,
+            lease: LeaseView::of(phone),
+            concerns: client.concerns().into_iter().map(|(concern, _)| concern.words()).collect(),
             sync: seen.sync.into(),
         };
         if view.phone == "open" {

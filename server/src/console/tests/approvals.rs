@@ -74,3 +74,18 @@ async fn a_proposal_can_be_taken_back() -> TestResult {
     assert_eq!(org.stored(&phone)?.status, DeviceStatus::Active);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_order_that_nobody_approved_in_time_takes_no_approval_any_more() -> TestResult {
+    let (org, phone) = org_with_phone("Corner")?;
+    let wipe = org.admin.propose_wipe(org.boss, phone.id, "stolen", false)?;
+    let good = signed(&wipe, &org.first.approver)?;
+    org.wait(chrono::TimeDelta::hours(25));
+    let mut browser = Browser::signed_in(&org).await?;
+    assert!(browser.get(PAGE).await?.text.contains("No wipe waits for approval."));
+    let page = browser.fill("/console/users/new", &format!("{PAGE}/{}", wipe.id), &pairs(&good)).await?;
+    assert_eq!(page.status, StatusCode::CONFLICT);
+    assert!(page.text.contains("has expired; propose it again if it is needed. Nothing was changed."));
+    assert_eq!(org.stored(&phone)?.status, DeviceStatus::Active);
+    Ok(())
+}

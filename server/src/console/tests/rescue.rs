@@ -14,7 +14,7 @@ fn store(org: &Org) -> TestResult<Uuid> {
 }
 
 /// Two notes, unsent, handed over.
-fn rescued(org: &Org, phone: &mut Phone) -> TestResult<[Uuid; 2]> {
+pub(super) fn rescued(org: &Org, phone: &mut Phone) -> TestResult<[Uuid; 2]> {
     let mut outbox = Outbox::new(org, phone)?;
     let one = phone.put("customer", store(org)?, 1, &[("notes", "mind the <dog>".into())]);
     let two = phone.put("customer", store(org)?, 1, &[("phone", "+1 555 0100".into())]);
