@@ -97,6 +97,7 @@ async fn no_canary_is_found_in_any_file_before_and_after_a_wipe() {
     assert!(life.is_empty("keys/mark"), "nothing is left of the keystore but a file that is empty");
     life.buried = true;
     life.look("wiped, and all handed over");
+    life.clean();
     assert!(life.rescued(device).is_superset(&life.texts.last_notes()), "it was in the sealed segments");
 
     life.move_to(&twin);

@@ -224,7 +224,14 @@ impl Life {
                 "{point:<52}  {looks:>5}  {vault:>5}  {keys:>4}  {beside:>6}  {server:>6}  {bytes:>9}  {found:>5}"
             );
         }
-        let found: Vec<_> = self.table.iter().flat_map(|row| &row.found).collect();
-        assert!(found.is_empty(), "{found:#?}");
+        self.clean();
+    }
+
+    /// Nothing was found so far.
+    pub(crate) fn clean(&self) {
+        let found = self.table.iter().flat_map(|row| row.found.iter().map(|leak| (&row.point, leak)));
+        let found: Vec<_> = found.collect();
+        let first: Vec<_> = found.iter().take(20).collect();
+        assert!(found.is_empty(), "{} leaks, the first of them: {first:#?}", found.len());
     }
 }
