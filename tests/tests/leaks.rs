@@ -32,7 +32,9 @@ async fn no_canary_is_found_in_any_file_before_and_after_a_wipe() {
     for order in life.texts.day(&seen) {
         life.done("Open", &order);
     }
-    assert!(life.has("vault.db-wal") && life.has(".seg"), "work in progress is what is looked at");
+    for file in ["vault.db-wal", ".seg", "audit.log"] {
+        assert!(life.has(file), "work in progress is what is looked at: no {file}");
+    }
     life.look("at work, with unsent visits");
     life.done("Closed", &Order::Close);
     life.look("closed");
