@@ -162,9 +162,14 @@ impl Life {
         self.texts.canaries().into_iter().chain(tokens).collect()
     }
 
-    /// Looks at every file.
+    /// Looks at every file, the server's included.
     pub(crate) fn scan(&self) -> Scan {
         scan(self.rig.disk.path(), &self.canaries()).unwrap()
+    }
+
+    /// Looks at every file of the phone.
+    fn scan_phone(&self) -> Scan {
+        scan(&self.folder, &self.canaries()).unwrap()
     }
 
     /// Looks at every file at this point of the phone's life, and notes what is found.
@@ -176,11 +181,10 @@ impl Life {
             bytes: 0,
             found: Vec::new(),
         });
-        self.look_again();
+        self.note(self.scan());
     }
 
-    fn look_again(&mut self) {
-        let Scan { files, bytes, leaks } = self.scan();
+    fn note(&mut self, Scan { files, bytes, leaks }: Scan) {
         let (folder, server) = (&self.folder, self.rig.disk.path().join("server"));
         let places = [folder.join("vault"), folder.join("keys"), folder.join("home"), server];
         let counts = places.map(|place| files.iter().filter(|file| file.starts_with(&place)).count());
@@ -200,15 +204,15 @@ impl Life {
         leak.canary.what.starts_with(REP) && in_control && !buried
     }
 
-    /// Looks before each step at which the phone stops, until it stands before one that `until` names, or has done what
-    /// it was told.
+    /// Looks at every file once, and at the phone's before each step at which it stops, until it stands before the one
+    /// that `until` names, or has done what it was told.
     pub(crate) fn look_at_steps(&mut self, point: &str, mut said: Said, until: &str) -> Said {
         self.look(point);
         while let Said::Stopped(step) = &said
             && step != until
         {
             said = self.told.as_mut().unwrap().go_on().unwrap();
-            self.look_again();
+            self.note(self.scan_phone());
         }
         said
     }
