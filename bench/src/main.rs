@@ -2,13 +2,18 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the tables go to the terminal")]
 
+mod store;
 mod wipe;
 
 use clap::{Parser, Subcommand};
 
 /// Times what a promise is made about. Build with --release; nothing else should run on the machine.
 #[derive(Parser)]
-#[command(version, after_help = "Example:\n  cargo run --release -p roundsman-bench -- wipe")]
+#[command(
+    version,
+    after_help = "Examples:\n  cargo run --release -p roundsman-bench -- wipe\n  \
+    cargo run --release -p roundsman-bench -- store"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -23,11 +28,22 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
+    /// What digests, the index, the check and the seal of a change cost beside SQLCipher alone.
+    #[command(after_help = "Example:\n  cargo run --release -p roundsman-bench -- store --customers 10000")]
+    Store {
+        /// Runs, of which the median is shown.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Customers in the store, in whole pages of 500.
+        #[arg(long, default_value_t = 10_000)]
+        customers: usize,
+    },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Wipe { runs } => wipe::run(runs).await,
+        Command::Store { runs, customers } => store::run(runs, customers),
     }
 }

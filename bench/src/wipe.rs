@@ -1,7 +1,7 @@
 //! How long a wipe takes until nothing can be read any more, whatever the vault holds.
 
 use anyhow::{Context, Result};
-use roundsman_core::platform::{KeyAlias, KeyError, OsEntropy, PlatformKeys, SoftwareKeys};
+use roundsman_core::platform::{Disk, KeyAlias, KeyError, OsEntropy, PlatformKeys, RealDisk, SoftwareKeys};
 use roundsman_core::{Client, Config, HttpsTransport};
 use roundsman_tests::meddler::Meddler;
 use roundsman_tests::rig::{Rig, passcode, phone_config};
@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 
 /// Bytes beside the database: what photos would take.
 const SIZES: [(&str, usize); 3] = [("1 MB", 1_000_000), ("100 MB", 100_000_000), ("1 GB", 1_000_000_000)];
+
+/// How often a small file is replaced, to know the disk.
+const REPLACED: usize = 51;
 
 /// Keys in files that note when the first of them is destroyed, which is the last of the shredding's steps.
 struct TimedKeys {
@@ -78,7 +81,27 @@ pub(crate) async fn run(runs: usize) -> Result<()> {
         );
     }
     println!("\nThe ratio is to the smallest vault's median.");
+    println!(
+        "One small file, replaced and synced on the same disk: {} (median of {REPLACED}).",
+        ms(replace()?)
+    );
+    println!(
+        "An open vault with its keys in files takes 13 syncs until the keys are gone: a slow disk shows in every line alike."
+    );
     Ok(())
+}
+
+/// How long the disk takes to replace one small file and bring it to the medium: what a wipe is made of.
+fn replace() -> Result<Duration> {
+    let folder = tempfile::tempdir()?;
+    let mut times = Vec::new();
+    for _ in 0..REPLACED {
+        let begun = Instant::now();
+        RealDisk.replace(folder.path(), "control", &[0x5a; 1_000])?;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
 }
 
 fn ms(time: Duration) -> String {

@@ -4,90 +4,18 @@
 
 mod vault_kit;
 
-use proptest::prelude::*;
-use roundsman_core::customers::Customers;
-use roundsman_core::model::{DeviceSeq, Rev, RuleError};
-use roundsman_core::outbox::Outbox;
-use roundsman_core::platform::{Disk, OsEntropy, PlatformKeys, RealDisk};
+use roundsman_core::Error::Store as Stored;
+use roundsman_core::model::DeviceSeq;
+use roundsman_core::platform::{Disk, PlatformKeys, RealDisk};
 use roundsman_core::protocol::api::DeviceState;
 use roundsman_core::protocol::command::Kind;
 use roundsman_core::protocol::receipt::{Progress, Rescue};
-use roundsman_core::protocol::sync::{MutationResult, Outcome};
-use roundsman_core::store::{Store, StoreError};
+use roundsman_core::store::StoreError;
 use roundsman_core::vault::{VaultError, VaultState};
-use roundsman_core::{Error, Error::Store as Stored};
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
-use vault_kit::{App, Fault, Office, Phone, RIGHT};
-
-/// A phone with an empty store, its share in escrow.
-static TEMPLATE: LazyLock<(Phone, Office)> = LazyLock::new(|| {
-    let mut office = Office::new();
-    let phone = Phone::enrolled(&mut office);
-    phone.start().unwrap().make_store(&office).close();
-    (phone, office)
-});
-
-/// The app with its store open. Without a close it is left as by a kill.
-struct Session {
-    app: App,
-    store: Arc<Store>,
-    customers: Customers,
-    outbox: Outbox,
-}
-
-impl Session {
-    fn open(phone: &Phone, office: &Office) -> Self {
-        let app = phone.start().unwrap();
-        let store = Arc::new(app.open_store(office).unwrap());
-        let (clock, entropy) = (phone.clock.clone(), Arc::new(OsEntropy));
-        Self {
-            customers: Customers::new(store.clone(), clock.clone(), entropy.clone()),
-            outbox: Outbox::new(store.clone(), clock, entropy),
-            store,
-            app,
-        }
-    }
-
-    fn add(&self) -> Result<(), Error> {
-        let draft = self.customers.draft("C1", "Corner", "nj")?;
-        self.customers.add(&draft).map(drop)
-    }
-
-    fn unsent(&self) -> BTreeSet<Uuid> {
-        // The refused ones are not pending, but sealed like the others.
-        let refused = self.outbox.unsent().unwrap().len();
-        let pending = self.store.pending(1_000).unwrap();
-        assert!(pending.len() <= refused);
-        pending.into_iter().map(|mutation| mutation.id).collect()
-    }
-
-    fn settle(&self, number: usize, reject: bool) -> Option<Uuid> {
-        let pending = self.store.pending(1_000).unwrap();
-        let mutation = pending.get(number % pending.len().max(1))?;
-        let outcome = if reject {
-            Outcome::Rejected { reason: RuleError::NotAllowed }
-        } else {
-            Outcome::Applied { rev: Rev(1), conflicts: vec![] }
-        };
-        self.store.settle(&[MutationResult { seq: mutation.seq, outcome }]).unwrap();
-        (!reject).then_some(mutation.id)
-    }
-
-    fn close(self, phone: &Phone) {
-        self.store.close();
-        self.app.vault.note_commit(self.store.commit_number()).unwrap();
-        assert_eq!(phone.keys.mark().unwrap().unwrap().len(), 33);
-    }
-}
-
-/// What is in the segments on the phone, as the rescue key opens it.
-fn sealed(phone: &Phone) -> BTreeSet<Uuid> {
-    let files = RealDisk.list(&phone.file("outbox")).unwrap();
-    files.iter().flat_map(|file| Office::opened(&fs::read(file).unwrap())).collect()
-}
+use vault_kit::{Fault, Office, Phone, RIGHT, Session, TEMPLATE, sealed};
 
 fn complete(office: &Office) -> Rescue {
     let Some(Progress::Complete { rescue, .. }) = office.receipts.last().map(|last| &last.progress) else {
@@ -383,99 +311,4 @@ fn a_database_without_its_sealed_outbox_gets_another() {
     fs::remove_dir_all(phone.file("outbox")).unwrap();
     let session = Session::open(&phone, &office);
     assert_eq!((sealed(&phone), session.unsent()), (unsent.clone(), unsent));
-}
-
-/// What happens to a phone.
-#[derive(Clone, Debug)]
-enum Event {
-    Add,
-    Settle(usize, bool),
-    /// The next call to the disk after so many fails, once or from then on.
-    Fault(usize, bool),
-    Kill,
-    /// The app is stopped after a change is sealed and before it is committed.
-    CutCommit,
-    Restart,
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        6 => Just(Event::Add),
-        3 => (any::<usize>(), prop::bool::weighted(0.3)).prop_map(|(n, reject)| Event::Settle(n, reject)),
-        2 => (0usize..9, any::<bool>()).prop_map(|(n, once)| Event::Fault(n, once)),
-        1 => Just(Event::Kill),
-        1 => Just(Event::CutCommit),
-        1 => Just(Event::Restart),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
-    #[test]
-    fn the_server_and_the_outbox_hold_all_that_was_committed(
-        events in prop::collection::vec(event(), 1..24),
-        lock in any::<bool>(),
-        seen in any::<bool>(),
-    ) {
-        let (template, office) = &*TEMPLATE;
-        let (mut phone, mut office) = (template.copy(), office.clone());
-        let mut session = Session::open(&phone, &office);
-        let mut server = BTreeSet::new();
-        let mut committed = BTreeSet::new();
-        let mut failed = 0;
-        for event in events {
-            match event {
-                Event::Add => {
-                    let before = session.unsent();
-                    let added = session.add();
-                    let now: BTreeSet<Uuid> = session.unsent().difference(&before).copied().collect();
-                    prop_assert_eq!(now.len(), usize::from(added.is_ok()));
-                    failed += usize::from(added.is_err());
-                    committed.extend(now);
-                }
-                Event::Settle(number, reject) => server.extend(session.settle(number, reject)),
-                Event::Fault(number, once) => {
-                    phone.disk.fail_at(number, if once { Fault::Once } else { Fault::Kill });
-                    continue;
-                }
-                Event::Kill => {
-                    phone = phone.copy();
-                    session = Session::open(&phone, &office);
-                }
-                Event::CutCommit => {
-                    phone.heal();
-                    let left = phone.copy();
-                    session.add().unwrap();
-                    let after = phone.copy();
-                    let _ = fs::remove_dir_all(left.file("outbox"));
-                    fs::rename(after.file("outbox"), left.file("outbox")).unwrap();
-                    phone = left;
-                    session = Session::open(&phone, &office);
-                }
-                Event::Restart => {
-                    phone.heal();
-                    session.close(&phone);
-                    session = Session::open(&phone, &office);
-                }
-            }
-            if phone.disk.failed() {
-                phone.heal();
-            }
-        }
-        phone.heal();
-        let unsent: BTreeSet<Uuid> = committed.difference(&server).copied().collect();
-        prop_assert!(session.unsent().is_subset(&unsent));
-        if seen {
-            session.app.vault.note_commit(session.store.commit_number()).unwrap();
-        }
-        let Session { app, store, .. } = session;
-        drop(store);
-        let kind = office.wipe();
-        office.order(if lock { Kind::Lock } else { kind });
-        app.talk(&mut office).unwrap();
-        let held = if lock { sealed(&phone) } else { office.rescued() };
-        prop_assert!(unsent.is_subset(&held));
-        // A change that failed may be held too, if the disk broke before it could be taken back.
-        prop_assert!(held.difference(&committed).count() <= failed);
-    }
 }

@@ -1,17 +1,49 @@
 //! Canaries: texts that must not be found in any file.
 
+use std::fmt;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+/// The shortest canary: a shorter one would be found by chance.
+const SHORTEST: usize = 6;
+
+/// Something that must not be readable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// What it is.
+    pub what: String,
+    /// The text.
+    pub text: String,
+}
+
 /// One canary found in one file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Leak {
     /// The file.
     pub file: PathBuf,
-    /// The canary.
-    pub canary: String,
+    /// What was found.
+    pub canary: Canary,
     /// How it was written there.
     pub form: &'static str,
+}
+
+impl fmt::Debug for Leak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Canary { what, text } = &self.canary;
+        write!(f, "{what} {text:?} as {} in {}", self.form, self.file.display())
+    }
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Every file.
+    pub files: Vec<PathBuf>,
+    /// How many bytes they hold.
+    pub bytes: u64,
+    /// Every canary in them, once for each file and form.
+    pub leaks: Vec<Leak>,
 }
 
 /// Every file under a folder.
@@ -23,30 +55,76 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Looks for every canary in every file under a folder, as UTF-8, UTF-16, base64 at any alignment, hex, and
-/// backwards.
-pub fn scan(folder: &Path, canaries: &[String]) -> Vec<Leak> {
-    let forms: Vec<(String, Vec<(&'static str, Vec<u8>)>)> =
-        canaries.iter().map(|canary| (canary.clone(), forms(canary))).collect();
-    let mut leaks = Vec::new();
+/// Looks for every canary in every file under a folder, and in the files' names: as UTF-8, UTF-16 of both byte orders,
+/// base64 of both alphabets at any alignment, hex in both cases, and backwards.
+///
+/// # Errors
+/// A file is there and can't be read.
+pub fn scan(folder: &Path, canaries: &[Canary]) -> io::Result<Scan> {
+    let forms = Forms::of(canaries);
+    let mut scan = Scan::default();
     for file in files(folder) {
-        let content = fs::read(&file).unwrap_or_default();
-        for (canary, forms) in &forms {
-            for (form, bytes) in forms {
-                if contains(&content, bytes) {
-                    leaks.push(Leak { file: file.clone(), canary: canary.clone(), form });
-                }
-            }
-        }
+        let content = match fs::read(&file) {
+            // It was removed since its folder was read.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            content => content?,
+        };
+        let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+        let mut found = forms.found(&content);
+        found.extend(forms.found(name));
+        found.sort_unstable();
+        found.dedup();
+        scan.leaks.extend(found.into_iter().map(|n| Leak {
+            file: file.clone(),
+            canary: canaries[forms.all[n].canary].clone(),
+            form: forms.all[n].name,
+        }));
+        scan.bytes += content.len() as u64;
+        scan.files.push(file);
     }
-    leaks
+    Ok(scan)
 }
 
-fn contains(content: &[u8], wanted: &[u8]) -> bool {
-    let Some(first) = wanted.first() else { return false };
-    content.iter().enumerate().any(|(at, byte)| {
-        byte == first && content[at..].len() >= wanted.len() && content[at..].starts_with(wanted)
-    })
+struct Form {
+    canary: usize,
+    name: &'static str,
+    bytes: Vec<u8>,
+}
+
+/// All forms of all canaries, by their first two bytes, so that one look at a file is enough.
+struct Forms {
+    all: Vec<Form>,
+    begin_with: Vec<Vec<usize>>,
+}
+
+impl Forms {
+    fn of(canaries: &[Canary]) -> Self {
+        let mut all = Vec::new();
+        for (canary, Canary { what, text }) in canaries.iter().enumerate() {
+            assert!(text.len() >= SHORTEST, "{what} is too short to be told from noise");
+            all.extend(forms(text).into_iter().map(|(name, bytes)| Form { canary, name, bytes }));
+        }
+        let mut begin_with = vec![Vec::new(); 1 << 16];
+        for (n, form) in all.iter().enumerate() {
+            begin_with[pair(&form.bytes)].push(n);
+        }
+        Self { all, begin_with }
+    }
+
+    /// The numbers of the forms that are in the content.
+    fn found(&self, content: &[u8]) -> Vec<usize> {
+        let mut found = Vec::new();
+        for at in 0..content.len().saturating_sub(1) {
+            let rest = &content[at..];
+            let candidates = &self.begin_with[pair(rest)];
+            found.extend(candidates.iter().filter(|&&n| rest.starts_with(&self.all[n].bytes)));
+        }
+        found
+    }
+}
+
+fn pair(bytes: &[u8]) -> usize {
+    usize::from(bytes[0]) << 8 | usize::from(bytes[1])
 }
 
 fn forms(canary: &str) -> Vec<(&'static str, Vec<u8>)> {
@@ -56,15 +134,21 @@ fn forms(canary: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("utf-16le", canary.encode_utf16().flat_map(u16::to_le_bytes).collect()),
         ("utf-16be", canary.encode_utf16().flat_map(u16::to_be_bytes).collect()),
         ("hex", bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()),
+        ("upper-case hex", bytes.iter().flat_map(|byte| format!("{byte:02X}").into_bytes()).collect()),
         ("reversed", bytes.iter().rev().copied().collect()),
     ];
-    for shift in 0..3 {
+    for (shift, name) in ["base64", "base64, shifted by 1", "base64, shifted by 2"].into_iter().enumerate() {
         // The characters that depend on the canary alone, wherever it lies among other bytes.
         let padded = [vec![0; shift], bytes.to_vec()].concat();
         let text = roundsman_protocol::b64::encode(&padded);
         let from = if shift == 0 { 0 } else { shift + 1 };
         let to = padded.len() / 3 * 4;
-        forms.push(("base64", text.as_bytes()[from..to].to_vec()));
+        let url_safe = &text[from..to];
+        let standard = url_safe.replace('-', "+").replace('_', "/");
+        if standard != url_safe {
+            forms.push((name, standard.into_bytes()));
+        }
+        forms.push((name, url_safe.as_bytes().to_vec()));
     }
     forms
 }
@@ -72,19 +156,49 @@ fn forms(canary: &str) -> Vec<(&'static str, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    fn canary(text: &str) -> Canary {
+        Canary { what: "a canary".to_owned(), text: text.to_owned() }
+    }
 
     #[test]
-    fn the_scan_finds_each_form() -> std::io::Result<()> {
+    fn the_scan_finds_each_form_at_the_start_in_the_middle_and_at_the_end() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
-        let canary = "canary-0f3a-Ødegård".to_owned();
-        for (n, (_, bytes)) in forms(&canary).into_iter().enumerate() {
-            let surrounded = [b"....".as_slice(), &bytes, b"...."].concat();
-            fs::write(folder.path().join(n.to_string()), surrounded)?;
+        // Written out by hand, or by other tools.
+        let texts = [
+            ("utf-8", b"n\xc3\xb8te-0f?>".to_vec()),
+            ("utf-16le", b"n\0\xf8\0t\0e\0-\x000\0f\0?\0>\0".to_vec()),
+            ("utf-16be", b"\0n\0\xf8\0t\0e\0-\x000\0f\0?\0>".to_vec()),
+            ("hex", b"6ec3b874652d30663f3e".to_vec()),
+            ("upper-case hex", b"6EC3B874652D30663F3E".to_vec()),
+            ("reversed", b">?f0-et\xb8\xc3n".to_vec()),
+            ("base64", b"bsO4dGUtMGY/Pg==".to_vec()),
+            ("base64", b"bsO4dGUtMGY_Pg".to_vec()),
+            ("base64, shifted by 1", b"Lm7DuHRlLTBmPz4=".to_vec()),
+            ("base64, shifted by 2", b"Li5uw7h0ZS0wZj8+".to_vec()),
+            ("base64, shifted by 2", b"Li5uw7h0ZS0wZj8-".to_vec()),
+        ];
+        for (form, bytes) in &texts {
+            for (before, after) in [("", ""), ("....", "...."), ("....", "")] {
+                let content = [before.as_bytes(), bytes, after.as_bytes()].concat();
+                fs::write(folder.path().join("file"), &content)?;
+                let scan = scan(folder.path(), &[canary("nøte-0f?>")])?;
+                let found: BTreeSet<&str> = scan.leaks.iter().map(|leak| leak.form).collect();
+                assert_eq!(found, BTreeSet::from([*form]));
+                assert_eq!((scan.files.len(), scan.bytes), (1, content.len() as u64));
+            }
         }
-        let found: std::collections::BTreeSet<PathBuf> =
-            scan(folder.path(), &[canary]).into_iter().map(|leak| leak.file).collect();
-        assert_eq!(found.len(), 8);
-        assert!(scan(folder.path(), &["canary-that-is-not-there".to_owned()]).is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_of_a_file_is_read_too_and_what_is_not_there_is_not_found() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("inner"))?;
+        fs::write(folder.path().join("inner/of-canary-7"), b"canary-8")?;
+        let found = |text| scan(folder.path(), &[canary(text)]).map(|scan| scan.leaks.len());
+        assert_eq!((found("canary-7")?, found("canary-8")?, found("canary-9")?), (1, 1, 0));
         Ok(())
     }
 }

@@ -14,3 +14,4 @@ pub mod meddler;
 pub mod memory;
 pub mod rig;
 pub mod steps;
+pub mod told;

@@ -3,7 +3,7 @@
 
 use roundsman_core::platform::{OsEntropy, RealDisk, SoftwareKeys, SystemClock};
 use roundsman_core::vault::{KdfCost, Passcode, Seams, Vault};
-use roundsman_tests::canary::scan;
+use roundsman_tests::canary::{Canary, scan};
 use roundsman_tests::memory::find;
 use roundsman_tests::rig::{PASSCODE, Rig};
 use std::io::{BufRead, BufReader, Write};
@@ -15,7 +15,7 @@ const CUSTOMERS: usize = 40;
 
 /// What must not be found.
 struct Secrets {
-    names: Vec<String>,
+    names: Vec<Canary>,
     /// What to look for, and what it is.
     all: Vec<(String, Vec<u8>)>,
 }
@@ -94,6 +94,7 @@ fn phone(rig: &Rig) -> (std::path::PathBuf, Secrets) {
     all.push(("the passcode".into(), PASSCODE.into()));
     all.push(("the database's key".into(), raw));
     all.push(("the database's key in hex".into(), hex.into()));
+    let names = names.into_iter().map(|text| Canary { what: "a name".to_owned(), text }).collect();
     (folder, Secrets { names, all })
 }
 
@@ -119,7 +120,7 @@ async fn a_closed_vault_leaves_nothing_in_memory() {
     looking.go_on("", "closed");
     let closed = looking.holds(&secrets);
     assert!(closed.is_empty(), "left in memory: {closed:?}");
-    assert!(scan(&folder, &secrets.names).is_empty());
+    assert!(scan(&folder, &secrets.names).unwrap().leaks.is_empty());
     println!(
         "{} secrets, {} of them in memory while open, none after closing",
         secrets.all.len(),
@@ -135,6 +136,6 @@ async fn a_leaky_app_is_caught_in_memory_and_on_disk() {
     let mut looking = Looking::start(&folder, true);
     looking.go_on("", "closed");
     assert!(looking.holds(&secrets).len() > CUSTOMERS, "what it kept is found");
-    assert!(scan(&folder, &secrets.names).len() >= CUSTOMERS, "what it wrote is found");
+    assert!(scan(&folder, &secrets.names).unwrap().leaks.len() >= CUSTOMERS, "what it wrote is found");
     looking.end();
 }

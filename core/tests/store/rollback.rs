@@ -1,6 +1,7 @@
 //! Files that were put back: an older database, a log without its end, one old page among newer ones.
 
 use crate::kit::{self, KEY, Phone, RESCUE, applied, customer, id};
+use roundsman_core::model::Entity;
 use roundsman_core::platform::{Disk, RealDisk};
 use roundsman_core::protocol::hpke_seal;
 use roundsman_core::protocol::rescue::Segment;
@@ -35,12 +36,13 @@ fn bytes(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files.filter(|(path, bytes)| !path.ends_with("vault.db-shm") && !bytes.is_empty()).collect()
 }
 
-/// What a rep can see, but for the search's index.
+/// What a rep can see, but for the search's index. Written out as JSON: what is printed for a log shows no fields.
 fn seen(store: Store) -> Result<String, StoreError> {
     let (pending, cursors) = (store.pending(1_000)?, store.cursors()?);
     let token = store.secret("refresh_token")?;
     let list = Phone::reading(store).list(None, 10_000).unwrap();
-    Ok(format!("{pending:?} {cursors:?} {token:?} {list:?}"))
+    let list: Vec<_> = list.iter().map(|customer| (customer.id, customer.to_fields())).collect();
+    Ok(serde_json::to_string(&(pending, cursors, token.as_deref(), list)).unwrap())
 }
 
 /// A phone with so many changes in its outbox, closed.
@@ -191,6 +193,42 @@ fn one_old_page_among_newer_ones_never_makes_a_mix() {
     assert!(refused * 2 > differing && refused > 30, "{refused} of {differing} pages were refused");
     fs::write(phone.path(), &newer).unwrap();
     kit::open(&phone.path(), KEY, 0).unwrap().check().unwrap();
+}
+
+#[test]
+fn an_old_page_that_fits_every_index_is_found_by_a_digest() {
+    let phone = Phone::new();
+    // Nothing is listed or searched by a region.
+    let many = |rev: u64, region: &str| {
+        (1..=400).map(|n| customer(n, rev, &format!("Corner {n}"), &[("region", region)])).collect()
+    };
+    phone.pull(many(1, "Old"));
+    phone.store.close();
+    let older = fs::read(phone.path()).unwrap();
+    let phone = phone.restarted();
+    phone.pull(many(2, "New"));
+    phone.store.close();
+    let newer = fs::read(phone.path()).unwrap();
+    let new = seen(kit::open(&phone.path(), KEY, 0).unwrap()).unwrap();
+
+    let mut found = 0;
+    for page in 0..older.len() / PAGE {
+        let place = page * PAGE..(page + 1) * PAGE;
+        let mut mixed = newer.clone();
+        mixed[place.clone()].copy_from_slice(&older[place]);
+        fs::write(phone.path(), &mixed).unwrap();
+        let opened = kit::open(&phone.path(), KEY, 0).and_then(|store| {
+            store.check()?;
+            seen(store)
+        });
+        match opened {
+            Ok(read) => assert!(read == new, "page {page}: a mix"),
+            Err(StoreError::PartRolledBack { table }) => found += usize::from(table == "customer"),
+            Err(StoreError::RolledBack | StoreError::Corrupt) => {}
+            Err(error) => panic!("page {page}: {error}"),
+        }
+    }
+    assert!(found >= 5, "{found} pages of customers were told from newer ones");
 }
 
 #[test]

@@ -5,11 +5,13 @@
 
 mod faults;
 mod office;
+mod session;
 mod sweep;
 
 #[allow(unused_imports, reason = "each test file uses its own part")]
 pub(crate) use faults::{Fault, FaultyDisk, FaultyKeys};
 pub(crate) use office::Office;
+pub(crate) use session::{Session, TEMPLATE, sealed};
 pub(crate) use sweep::sweep;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -86,7 +88,7 @@ pub(crate) struct Phone {
 
 impl Phone {
     pub(crate) fn new() -> Self {
-        Self::on(tempfile::tempdir().unwrap())
+        Self::on(scratch())
     }
 
     fn on(root: TempDir) -> Self {
@@ -102,7 +104,7 @@ impl Phone {
 
     /// Another phone in exactly this state.
     pub(crate) fn copy(&self) -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let root = scratch();
         copy_tree(self.root.path(), root.path());
         let copy = Self::on(root);
         *copy.clock.0.lock().unwrap() = self.clock.now();
@@ -250,6 +252,12 @@ impl App {
     pub(crate) fn open_store_with(&self, sealed: SealedOutbox) -> Result<Store, StoreError> {
         Store::open(&self.vault.dir().join(WORK), &STORE_KEY, sealed, self.vault.seen_commit().unwrap())
     }
+}
+
+/// A folder for a phone. In memory if there is such a place: power cuts are played by the disk of the kit, so that real
+/// syncs would only cost time.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn copy_tree(from: &Path, to: &Path) {

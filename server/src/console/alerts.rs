@@ -44,6 +44,7 @@ impl AlertRow {
             AlertKind::BootsAlternate
             | AlertKind::TurnMissing
             | AlertKind::Posture
+            | AlertKind::RootExpires
             | AlertKind::WipeBreaker => Badge { tone: "amber", text: "Look" },
         };
         Self {
@@ -79,6 +80,9 @@ fn next(kind: AlertKind) -> &'static str {
         }
         AlertKind::WipeVoid => "Propose the wipe anew, and have the present approvers sign it.",
         AlertKind::AuditLog => "Look at its audit log, lock the device, and have it shown.",
+        AlertKind::RootExpires => {
+            "Run `roundsman-server root renew` with the root key. Devices take no new keys from a root that has expired."
+        }
     }
 }
 
