@@ -120,8 +120,9 @@ impl Vault {
         let folder = self.folder();
         let destroyed =
             folder.named(&["release.", "slots."]).and_then(|files| share::destroy(&folder, &files));
-        let biometric = self.delete_key(KeyAlias::Biometric);
-        (destroyed, self.delete_key(KeyAlias::Wrap) && biometric)
+        // The key that everything depends on goes first.
+        let wrap = self.delete_key(KeyAlias::Wrap);
+        (destroyed, self.delete_key(KeyAlias::Biometric) && wrap)
     }
 
     pub(super) fn delete_key(&self, alias: KeyAlias) -> bool {

@@ -2,6 +2,7 @@
 
 use super::{Admin, AdminError, actor_name, allow, record, time};
 use crate::devices::watch;
+use crate::sync::apply;
 use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceId, UserId};
 use uuid::Uuid;
@@ -165,8 +166,9 @@ impl Admin {
         Ok(tx.commit()?)
     }
 
-    /// Takes the next turn of every device, whatever it is. For the first start after a backup was put back: the
-    /// server has forgotten turns that were taken since, and would take every device for a copy.
+    /// Takes the next turn and the next change of every device, whatever their numbers are. For the first start after a
+    /// backup was put back: the server has forgotten what came since, and would take every device for a copy and wait
+    /// for changes that no device has any more.
     ///
     /// # Errors
     /// [`AdminError::Storage`].
@@ -175,6 +177,7 @@ impl Admin {
         allow(tx.as_ref(), actor)?;
         for device in tx.devices()? {
             watch::trust_again(tx.as_mut(), &device)?;
+            apply::resume(tx.as_mut(), device.id)?;
         }
         record(tx.as_mut(), actor, "trust_turns_anew", "", self.app.now())?;
         Ok(tx.commit()?)

@@ -33,6 +33,12 @@ pub(super) fn all(
     let mut stored = tx.device(device)?.ok_or(ErrorCode::DeviceUnknown)?;
     let mine = Author { device, user, buckets: buckets(user.id, &user.territories), now };
     let mut results = Vec::with_capacity(mutations.len());
+    if let Some(first) = mutations.first()
+        && is_resumed(tx, device)?
+        && first.seq > stored.applied
+    {
+        stored.applied = DeviceSeq(first.seq.0 - 1);
+    }
     for mutation in mutations {
         let expected = stored.applied.next();
         let outcome = match mutation.seq.cmp(&expected) {
@@ -74,6 +80,25 @@ pub(crate) fn one(
     now: DateTime<Utc>,
 ) -> storage::Result<Outcome> {
     Author { device, user, buckets: buckets(user.id, &user.territories), now }.outcome(tx, mutation)
+}
+
+/// Takes the next change of this device whatever its number is: a backup of the server was put back, which does not know
+/// how far the device has come.
+pub(crate) fn resume(tx: &mut dyn WriteTx, device: DeviceId) -> storage::Result<()> {
+    tx.set_setting(&resume_key(device), &[1])
+}
+
+/// Whether the device's next change is taken whatever its number is. Holds once.
+fn is_resumed(tx: &mut dyn WriteTx, device: DeviceId) -> storage::Result<bool> {
+    let resumed = tx.setting(&resume_key(device))?.is_some_and(|set| !set.is_empty());
+    if resumed {
+        tx.set_setting(&resume_key(device), &[])?;
+    }
+    Ok(resumed)
+}
+
+fn resume_key(device: DeviceId) -> String {
+    format!("resume/{device}")
 }
 
 fn gap(expected: DeviceSeq) -> Refusal {
