@@ -2,6 +2,7 @@
 
 mod passcodes;
 
+use crate::attachments::{AttachmentLimits, AttachmentSeams, Attachments};
 use crate::audit::{Action, AuditTrail};
 use crate::customers::Customers;
 use crate::device::{Device, DeviceEvent};
@@ -12,7 +13,7 @@ use crate::platform::{Clock, Disk, Entropy, OsEntropy, PlatformKeys, RealDisk, S
 use crate::store::{Observer, Store, StoreKey, Subscription};
 use crate::sync::{AccessToken, Progress, Report, Syncer, blocking};
 use crate::vault::{
-    DatabaseKey, KdfCost, LeaseStatus, Passcode, Profile, Seams, Vault, VaultError, VaultState,
+    DatabaseKey, FileKeys, KdfCost, LeaseStatus, Passcode, Profile, Seams, Vault, VaultError, VaultState,
 };
 use crate::visits::Visits;
 use crate::{Error, VERSION};
@@ -48,6 +49,8 @@ pub struct Config {
     /// The cost of guessing a passcode. Without one the device is measured when a passcode is set, for one that takes
     /// about half a second.
     pub cost: Option<KdfCost>,
+    /// How much may be attached to records.
+    pub attachments: AttachmentLimits,
 }
 
 impl Config {
@@ -63,6 +66,7 @@ impl Config {
             disk: Arc::new(RealDisk),
             transport: Arc::new(HttpsTransport::new()),
             cost: None,
+            attachments: AttachmentLimits::default(),
         }
     }
 
@@ -121,6 +125,7 @@ struct Inner {
 #[derive(Clone)]
 struct Session {
     store: Arc<Store>,
+    attachments: Attachments,
     user: UserId,
     /// When the passcode was chosen: milliseconds since 1970.
     passcode_set_ms: i64,
@@ -246,11 +251,11 @@ impl Client {
                 let sealed = inner.vault.sealed_outbox(&profile)?;
                 let store = with_key(key, |key| Store::create(&path, key, sealed))?;
                 let token = AccessToken::keep(answer.tokens, &store, now)?;
-                made = Some((store, token));
+                made = Some((store, key.files().duplicate(), token));
                 Ok::<_, Error>(())
             })?;
-            if let Some((store, token)) = made {
-                inner.begin(store, user, inner.vault.now_ms());
+            if let Some((store, files, token)) = made {
+                inner.begin(store, files, user, inner.vault.now_ms());
                 inner.audit.record(Action::Enrolled);
                 *inner.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
             }
@@ -358,6 +363,15 @@ impl Client {
         let config = &self.inner.config;
         let visits = Visits::new(store, Arc::clone(&config.clock), Arc::clone(&config.entropy), user);
         Ok(visits.audited(Arc::clone(&self.inner.audit)))
+    }
+
+    /// Photos, signatures and files of visits and customers.
+    ///
+    /// # Errors
+    /// The vault is not open, or the passcode is to be changed first.
+    pub fn attachments(&self) -> Result<Attachments, Error> {
+        let attachments = self.working()?.attachments;
+        Ok(attachments.audited(Arc::clone(&self.inner.audit)))
     }
 
     /// What was not sent, or was refused. A passcode that is to be changed does not keep a rep from their own unsent work.
@@ -523,10 +537,31 @@ impl Client {
 }
 
 impl Inner {
-    fn begin(&self, store: Store, user: UserId, passcode_set_ms: i64) {
-        let session = Session { store: Arc::new(store), user, passcode_set_ms };
+    fn begin(&self, store: Store, files: FileKeys, user: UserId, passcode_set_ms: i64) {
+        let store = Arc::new(store);
+        let attachments = self.attachments(Arc::clone(&store), files);
+        let session = Session { store, attachments, user, passcode_set_ms };
         self.touch.now(&self.vault);
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+
+    /// The attachments of a store that was opened just now, without what was left of interrupted calls.
+    fn attachments(&self, store: Arc<Store>, files: FileKeys) -> Attachments {
+        let Config { disk, entropy, clock, attachments: limits, .. } = &self.config;
+        let seams = AttachmentSeams {
+            dir: self.vault.attachments_path(),
+            disk: Arc::clone(disk),
+            entropy: Arc::clone(entropy),
+            clock: Arc::clone(clock),
+            limits: *limits,
+        };
+        let attachments = Attachments::new(store, files, seams);
+        match attachments.tidy() {
+            Ok(tidied) if tidied.missing.is_empty() => {}
+            Ok(tidied) => tracing::warn!(count = tidied.missing.len(), "files of attachments are missing"),
+            Err(error) => tracing::warn!(%error, "the folder of the attachments could not be tidied"),
+        }
+        attachments
     }
 
     /// Records what was looked at, so that the next report has it.
@@ -588,6 +623,7 @@ impl Drop for Inner {
 fn close(session: &RwLock<Option<Session>>) -> Option<Arc<Store>> {
     // Taken out first: whoever asks from here on is told that the vault is closed.
     let session = session.write().unwrap_or_else(PoisonError::into_inner).take()?;
+    session.attachments.close();
     session.store.close();
     Some(session.store)
 }
