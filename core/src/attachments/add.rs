@@ -58,6 +58,7 @@ impl Attachments {
         let wrapped = self.keyring.with(|keys| Ok(keys.wrap(entropy, file, &key)?))?;
         drop(key);
         let place = self.files.place(file);
+        let _coming = self.files.announce(file);
         let sha256 = self.write(&place, &chunks, &wrapped, new.size, content)?;
         let row = SealedFile {
             id: entropy.uuid(now)?,

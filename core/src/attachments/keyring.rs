@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_closed_keyring_lends_nothing_and_has_emptied_every_buffer() {
-        let ring = Keyring::new(FileKeys::for_tests(1));
+        let ring = Keyring::new(FileKeys::derive(&Zeroizing::new([1; 32]), Uuid::from_u128(7)));
         let buffer = ring.buffer().unwrap();
         buffer.lock().number = Some(3);
         buffer.lock().bytes.extend_from_slice(b"what was read");

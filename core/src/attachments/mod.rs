@@ -24,6 +24,7 @@
 //! # Not promised
 //! - Attachments stay on this device for now: they are not sent, and a wipe destroys them. Their keys are not in the sealed
 //!   outbox yet, so they are not handed over either.
+//! - Attachments of a record that leaves the device stay until they are removed: nothing that was not sent is dropped.
 //! - Content is kept byte for byte. Where a photo was taken (EXIF) stays in it, and thumbnails are not made: that is the
 //!   host app's to do before it adds a photo, and a thumbnail is an attachment like any other.
 //! - The number of attachments, about how large each is, and when its file was written can be seen in the folder.
@@ -31,6 +32,8 @@
 mod add;
 mod error;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod keyring;
 mod reader;
 mod sealed;
@@ -49,7 +52,6 @@ use keyring::Keyring;
 use roundsman_model::Entity;
 use roundsman_model::customer::Customer;
 use roundsman_model::visit::Visit;
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -168,7 +170,7 @@ pub struct Attachments {
 impl Attachments {
     /// The attachments that are listed in this store, sealed with these keys.
     pub fn new(store: Arc<Store>, keys: FileKeys, seams: AttachmentSeams) -> Self {
-        let files = Arc::new(Files { dir: seams.dir.clone() });
+        let files = Arc::new(Files::new(seams.dir.clone()));
         let (seams, keyring) = (Arc::new(seams), Arc::new(Keyring::new(keys)));
         Self { store, seams, files, keyring, audit: None }
     }
@@ -237,16 +239,18 @@ impl Attachments {
     }
 
     /// Removes files that belong to no attachment: what an addition or a removal left that was interrupted. Says which
-    /// attachments have no file. Call it while nobody adds any; [`Client`](crate::Client) does when it opens the vault.
+    /// attachments have no file. [`Client`](crate::Client) does it whenever it opens the vault.
     ///
     /// # Errors
     /// The vault is not open, or the disk failed; a repeat goes on.
     pub fn tidy(&self) -> Result<Tidied, Error> {
-        let names = self.store.read(|records| Ok::<_, Error>(records.sealed_file_names()?))?;
-        let wanted: BTreeSet<Uuid> = names.iter().map(|(_, file)| *file).collect();
-        let there = self.files.keep(&*self.seams.disk, &wanted).map_err(AttachmentError::from)?;
-        let missing = names.into_iter().filter(|(_, file)| !there.contains(file)).map(|(id, _)| id);
-        Ok(Tidied { missing: missing.collect() })
+        let mut names = Vec::new();
+        let missing = self.files.keep(&*self.seams.disk, || {
+            names = self.store.read(|records| Ok::<_, Error>(records.sealed_file_names()?))?;
+            Ok::<_, Error>(names.iter().map(|(_, file)| *file).collect())
+        })?;
+        names.retain(|(_, file)| missing.contains(file));
+        Ok(Tidied { missing: names.into_iter().map(|(id, _)| id).collect() })
     }
 
     fn row(&self, attachment: Uuid) -> Result<Option<SealedFile>, Error> {

@@ -25,18 +25,14 @@ pub struct FileKeys {
 }
 
 impl FileKeys {
-    pub(super) fn derive(vault_key: &Secret, vault: Uuid) -> Self {
+    /// The keys that follow from the key of this vault.
+    pub fn derive(vault_key: &Zeroizing<[u8; 32]>, vault: Uuid) -> Self {
         let salt = vault.as_bytes();
         Self {
             vault,
             wrapping: derive(vault_key.as_slice(), salt, &[b"fv1/att"]),
             naming: derive(vault_key.as_slice(), salt, &[b"fv1/cid"]),
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests(n: u8) -> Self {
-        Self::derive(&Zeroizing::new([n; 32]), Uuid::from_u128(7))
     }
 
     /// The same keys once more, for a session that outlives the key of the database.

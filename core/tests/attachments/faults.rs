@@ -3,7 +3,8 @@
 use crate::kit::{CHUNK, Session, content, phone};
 use crate::vault_kit::{Fault, Phone};
 use roundsman_core::Error;
-use roundsman_core::attachments::AttachmentError;
+use roundsman_core::attachments::{AttachmentError, Tidied};
+use std::io::{self, Read};
 
 const FAULTS: [Fault; 4] = [Fault::Once, Fault::Kill, Fault::PowerCut, Fault::Full];
 
@@ -44,7 +45,7 @@ fn what_is_added_with_a_fault_is_there_as_a_whole_or_not_at_all() {
         |what, session, outcome, fault| {
             let listed = session.listed();
             match &outcome {
-                Ok(added) => assert_eq!(listed, [added.clone()], "{what}"),
+                Ok(added) => assert_eq!(listed, std::slice::from_ref(added), "{what}"),
                 Err(error) => {
                     assert!(listed.len() <= 1, "{what}");
                     if fault == Fault::Full {
@@ -114,4 +115,29 @@ fn the_folder_is_tidied_whatever_fails_meanwhile() {
         },
     );
     assert!(faults >= 8, "{faults}");
+}
+
+#[test]
+fn tidying_while_something_is_added_takes_nothing_away() {
+    let phone = phone();
+    let session = Session::open(&phone);
+    let content = content(3 * CHUNK);
+    let tidy = || assert_eq!(session.attachments.tidy().unwrap(), Tidied::default());
+    let mut tidies = Tidying { content: &content, tidy: &tidy };
+    let attachment = session.attachments.add(&session.photo(content.len()), &mut tidies).unwrap();
+    tidy();
+    assert!(session.all(&attachment).unwrap() == content);
+}
+
+/// Content that has the folder tidied whenever some of it is read.
+struct Tidying<'a> {
+    content: &'a [u8],
+    tidy: &'a dyn Fn(),
+}
+
+impl Read for Tidying<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        (self.tidy)();
+        self.content.read(into)
+    }
 }
