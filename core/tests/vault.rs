@@ -317,7 +317,7 @@ fn a_wiped_vault_never_opens_again_and_leaves_only_proof() {
     assert!(matches!(office.receipts[1].progress, Progress::Complete { files: 3, .. }));
 
     assert_eq!((app.vault.state(), app.vault.profile()), (VaultState::Wiped, None));
-    assert_eq!(phone.files(), ["att", "tombstone"]);
+    assert_eq!(phone.files(), ["tombstone"]);
     for alias in [KeyAlias::Identity, KeyAlias::Wrap, KeyAlias::Control] {
         assert_eq!(phone.keys.exists(alias), Ok(false));
     }
