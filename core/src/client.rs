@@ -1,8 +1,9 @@
 //! The face: one object that an app talks to.
 
+mod attachments;
 mod passcodes;
 
-use crate::attachments::{AttachmentLimits, AttachmentSeams, Attachments};
+use crate::attachments::{AttachmentLimits, Attachments};
 use crate::audit::{Action, AuditTrail};
 use crate::customers::Customers;
 use crate::device::{Device, DeviceEvent};
@@ -365,15 +366,6 @@ impl Client {
         Ok(visits.audited(Arc::clone(&self.inner.audit)))
     }
 
-    /// Photos, signatures and files of visits and customers.
-    ///
-    /// # Errors
-    /// The vault is not open, or the passcode is to be changed first.
-    pub fn attachments(&self) -> Result<Attachments, Error> {
-        let attachments = self.working()?.attachments;
-        Ok(attachments.audited(Arc::clone(&self.inner.audit)))
-    }
-
     /// What was not sent, or was refused. A passcode that is to be changed does not keep a rep from their own unsent work.
     ///
     /// # Errors
@@ -543,25 +535,6 @@ impl Inner {
         let session = Session { store, attachments, user, passcode_set_ms };
         self.touch.now(&self.vault);
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = Some(session);
-    }
-
-    /// The attachments of a store that was opened just now, without what was left of interrupted calls.
-    fn attachments(&self, store: Arc<Store>, files: FileKeys) -> Attachments {
-        let Config { disk, entropy, clock, attachments: limits, .. } = &self.config;
-        let seams = AttachmentSeams {
-            dir: self.vault.attachments_path(),
-            disk: Arc::clone(disk),
-            entropy: Arc::clone(entropy),
-            clock: Arc::clone(clock),
-            limits: *limits,
-        };
-        let attachments = Attachments::new(store, files, seams);
-        match attachments.tidy() {
-            Ok(tidied) if tidied.missing.is_empty() => {}
-            Ok(tidied) => tracing::warn!(count = tidied.missing.len(), "files of attachments are missing"),
-            Err(error) => tracing::warn!(%error, "the folder of the attachments could not be tidied"),
-        }
-        attachments
     }
 
     /// Records what was looked at, so that the next report has it.
