@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the tables go to the terminal")]
 
+mod attachments;
 mod store;
 mod wipe;
 
@@ -21,6 +22,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Sealing and opening attachments, beside a copy of the same bytes without a cipher.
+    #[command(after_help = "Example:\n  cargo run --release -p roundsman-bench -- attachments --runs 5")]
+    Attachments {
+        /// Files of each size.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
     /// From a verified wipe to destroyed keys, with 1 MB, 100 MB and 1 GB in the vault's folder.
     #[command(after_help = "Example:\n  cargo run --release -p roundsman-bench -- wipe --runs 5")]
     Wipe {
@@ -43,6 +51,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Attachments { runs } => tokio::task::spawn_blocking(move || attachments::run(runs)).await?,
         Command::Wipe { runs } => wipe::run(runs).await,
         Command::Store { runs, customers } => store::run(runs, customers),
     }

@@ -1,7 +1,9 @@
 //! The face: one object that an app talks to.
 
+mod attachments;
 mod passcodes;
 
+use crate::attachments::{AttachmentLimits, Attachments};
 use crate::audit::{Action, AuditTrail};
 use crate::customers::Customers;
 use crate::device::{Device, DeviceEvent};
@@ -12,7 +14,7 @@ use crate::platform::{Clock, Disk, Entropy, OsEntropy, PlatformKeys, RealDisk, S
 use crate::store::{Observer, Store, StoreKey, Subscription};
 use crate::sync::{AccessToken, Progress, Report, Syncer, blocking};
 use crate::vault::{
-    DatabaseKey, KdfCost, LeaseStatus, Passcode, Profile, Seams, Vault, VaultError, VaultState,
+    DatabaseKey, FileKeys, KdfCost, LeaseStatus, Passcode, Profile, Seams, Vault, VaultError, VaultState,
 };
 use crate::visits::Visits;
 use crate::{Error, VERSION};
@@ -48,6 +50,8 @@ pub struct Config {
     /// The cost of guessing a passcode. Without one the device is measured when a passcode is set, for one that takes
     /// about half a second.
     pub cost: Option<KdfCost>,
+    /// How much may be attached to records.
+    pub attachments: AttachmentLimits,
 }
 
 impl Config {
@@ -63,6 +67,7 @@ impl Config {
             disk: Arc::new(RealDisk),
             transport: Arc::new(HttpsTransport::new()),
             cost: None,
+            attachments: AttachmentLimits::default(),
         }
     }
 
@@ -121,6 +126,7 @@ struct Inner {
 #[derive(Clone)]
 struct Session {
     store: Arc<Store>,
+    attachments: Attachments,
     user: UserId,
     /// When the passcode was chosen: milliseconds since 1970.
     passcode_set_ms: i64,
@@ -246,11 +252,11 @@ impl Client {
                 let sealed = inner.vault.sealed_outbox(&profile)?;
                 let store = with_key(key, |key| Store::create(&path, key, sealed))?;
                 let token = AccessToken::keep(answer.tokens, &store, now)?;
-                made = Some((store, token));
+                made = Some((store, key.files().duplicate(), token));
                 Ok::<_, Error>(())
             })?;
-            if let Some((store, token)) = made {
-                inner.begin(store, user, inner.vault.now_ms());
+            if let Some((store, files, token)) = made {
+                inner.begin(store, files, user, inner.vault.now_ms());
                 inner.audit.record(Action::Enrolled);
                 *inner.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
             }
@@ -523,8 +529,10 @@ impl Client {
 }
 
 impl Inner {
-    fn begin(&self, store: Store, user: UserId, passcode_set_ms: i64) {
-        let session = Session { store: Arc::new(store), user, passcode_set_ms };
+    fn begin(&self, store: Store, files: FileKeys, user: UserId, passcode_set_ms: i64) {
+        let store = Arc::new(store);
+        let attachments = self.attachments(Arc::clone(&store), files);
+        let session = Session { store, attachments, user, passcode_set_ms };
         self.touch.now(&self.vault);
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = Some(session);
     }
@@ -588,6 +596,7 @@ impl Drop for Inner {
 fn close(session: &RwLock<Option<Session>>) -> Option<Arc<Store>> {
     // Taken out first: whoever asks from here on is told that the vault is closed.
     let session = session.write().unwrap_or_else(PoisonError::into_inner).take()?;
+    session.attachments.close();
     session.store.close();
     Some(session.store)
 }

@@ -1,5 +1,6 @@
 //! What can go wrong, in the words of what happened to the user.
 
+use crate::attachments::AttachmentError;
 use crate::platform::{EntropyError, KeyError};
 use crate::store::StoreError;
 use crate::vault::VaultError;
@@ -44,6 +45,9 @@ pub enum Error {
     /// There is no such record on this device.
     #[error("there is no such record on this device")]
     NotFound,
+    /// The attachment was not added, or can't be read.
+    #[error(transparent)]
+    Attachment(#[from] AttachmentError),
     /// The enrolment code can't be used.
     #[error(transparent)]
     Ticket(#[from] TicketError),

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
+pub use crate::attachments::fuzzing::attachment;
 pub use crate::vault::fuzzing::{audit_log, control, slots};
 
 /// Reads an answer to a sync: the bytes as they are, and packed as they should be.

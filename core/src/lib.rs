@@ -14,6 +14,7 @@
 //! - That a device which never runs the app again obeys a command. Its data stays encrypted.
 #![forbid(unsafe_code)]
 
+pub mod attachments;
 pub mod audit;
 mod client;
 pub mod customers;

@@ -4,20 +4,36 @@
 
 mod vault_kit;
 
-use roundsman_core::platform::{KeyAlias, PlatformKeys};
+use roundsman_core::Error;
+use roundsman_core::attachments::{
+    AttachedTo, AttachmentError, AttachmentKind, AttachmentLimits, AttachmentSeams, Attachments,
+    NewAttachment,
+};
+use roundsman_core::customers::Customers;
+use roundsman_core::platform::{EntropyError, KeyAlias, OsEntropy, PlatformKeys, RealDisk, SystemClock};
 use roundsman_core::store::{Store, StoreError, StoreKey};
 use roundsman_core::vault::{DatabaseKey, Unlocked, VaultError};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use uuid::Uuid;
 use vault_kit::{App, Fault, OTHER, Office, Phone, RIGHT, passcode, sweep};
 
 const ROWS: u32 = 40;
+const PHOTO: &[u8] = &[0x3c; 100_000];
 
 #[derive(Debug)]
 #[allow(dead_code, reason = "shown when a test fails")]
 enum Failed {
     Vault(VaultError),
     Store(StoreError),
+    Other(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
 }
 
 impl From<VaultError> for Failed {
@@ -45,6 +61,16 @@ fn phone_with_rows() -> (Phone, Office) {
             for n in 0..ROWS {
                 store.set_secret(&format!("row {n}"), &value(n))?;
             }
+            let store = Arc::new(store);
+            let customers = Customers::new(store.clone(), phone.clock.clone(), Arc::new(OsEntropy));
+            let customer = customers.add(&customers.draft("C1", "Corner", "nj")?)?.id;
+            let photo = NewAttachment::new(
+                AttachedTo::Customer(customer),
+                AttachmentKind::Photo,
+                "image/jpeg",
+                PHOTO.len() as u64,
+            );
+            attachments(&app, &store, key).add(&photo, &mut &PHOTO[..])?;
             store.close();
             Ok::<_, Failed>(())
         })
@@ -52,6 +78,40 @@ fn phone_with_rows() -> (Phone, Office) {
     app.talk(&mut office).unwrap();
     drop(app);
     (phone, office)
+}
+
+/// What is attached, for whoever has this key.
+fn attachments(app: &App, store: &Arc<Store>, key: &DatabaseKey) -> Attachments {
+    let seams = AttachmentSeams {
+        dir: app.vault.attachments_path(),
+        disk: Arc::new(RealDisk),
+        entropy: Arc::new(OsEntropy),
+        clock: Arc::new(SystemClock),
+        limits: AttachmentLimits::default(),
+    };
+    Attachments::new(store.clone(), key.files().duplicate(), seams)
+}
+
+/// The photo, read with this key from the store.
+fn photo(app: &App, store: &Arc<Store>, key: &DatabaseKey) -> Result<Vec<u8>, Error> {
+    let clock = Arc::new(SystemClock);
+    let customers = Customers::new(store.clone(), clock, Arc::new(OsEntropy));
+    let customer = customers.list(None, 1)?.remove(0);
+    let attachments = attachments(app, store, key);
+    let attached = attachments.of(customer.id)?;
+    assert_eq!(attached.len(), 1);
+    let mut content = vec![0; PHOTO.len() + 1];
+    let count = attachments.open(attached[0].id)?.read_at(0, &mut content)?;
+    content.truncate(count);
+    Ok(content)
+}
+
+/// Wraps the keys of attachments anew, as the client does.
+fn rewrap<'a>(
+    old: &'a DatabaseKey,
+    new: &'a DatabaseKey,
+) -> impl Fn(Uuid, &[u8]) -> Result<Option<Vec<u8>>, EntropyError> + 'a {
+    move |file, wrapped| old.files().rewrap(new.files(), &OsEntropy, file, wrapped)
 }
 
 fn lent<T>(key: &DatabaseKey, work: impl FnOnce(&StoreKey<'_>) -> T) -> T {
@@ -67,7 +127,8 @@ fn enter(app: &App, unlocked: &Unlocked) -> Result<(), Failed> {
     let path = app.vault.database_path();
     let mut key = &unlocked.key;
     if let Some(next) = &unlocked.next {
-        let changed = lent(key, |key| lent(next, |next| Store::finish_rekey(&path, key, next)))?;
+        let rewrap = rewrap(key, next);
+        let changed = lent(key, |key| lent(next, |next| Store::finish_rekey(&path, key, next, &rewrap)))?;
         app.vault.settle_key(changed)?;
         key = if changed { next } else { key };
     }
@@ -77,6 +138,8 @@ fn enter(app: &App, unlocked: &Unlocked) -> Result<(), Failed> {
     for n in 0..ROWS {
         assert_eq!(store.secret(&format!("row {n}"))?.as_deref(), Some(&value(n)), "row {n}");
     }
+    let store = Arc::new(store);
+    assert!(photo(app, &store, key)? == PHOTO, "the photo is another");
     store.close();
     Ok(())
 }
@@ -105,7 +168,8 @@ fn enable(app: &App) -> Result<(), VaultError> {
 fn change_key(app: &App) -> Result<Unlocked, Failed> {
     let path = app.vault.database_path();
     app.vault.change_key(&passcode(RIGHT), &|| (), |old, new| {
-        Ok(lent(old, |old| lent(new, |new| Store::rekey(&path, old, new)))?)
+        let rewrap = rewrap(old, new);
+        Ok(lent(old, |old| lent(new, |new| Store::rekey(&path, old, new, &rewrap)))?)
     })
 }
 
@@ -212,6 +276,13 @@ fn a_change_of_key_that_is_interrupted_anywhere_keeps_every_row_and_ends_with_on
             let opened = lent(other, |key| Store::open(&path, key, sealed, 0));
             assert_eq!(opened.is_err(), changed, "{what}: the database opens with the key that went");
             drop(opened);
+            if changed {
+                let sealed = app.vault.sealed_outbox(&app.vault.profile().unwrap()).unwrap();
+                let store = lent(&settled.key, |key| Store::open(&path, key, sealed, 0)).unwrap();
+                let read = photo(&app, &Arc::new(store), other);
+                let wrong = matches!(read, Err(Error::Attachment(AttachmentError::WrongKey)));
+                assert!(wrong, "{what}: a photo opens with the key that went");
+            }
             drop(app);
             both_files_agree(phone, RIGHT, None, what);
 
@@ -234,7 +305,8 @@ fn the_end_of_a_change_of_key_may_be_interrupted_too() {
         let path = app.vault.database_path();
         let stopped = app.vault.change_key(&passcode(RIGHT), &|| (), |old, new| {
             if rekeyed {
-                lent(old, |old| lent(new, |new| Store::rekey(&path, old, new)))?;
+                let rewrap = rewrap(old, new);
+                lent(old, |old| lent(new, |new| Store::rekey(&path, old, new, &rewrap)))?;
             }
             Err(Failed::Store(StoreError::Full))
         });
@@ -263,7 +335,8 @@ fn a_passcode_and_a_share_may_change_while_two_keys_are_there() {
         let path = app.vault.database_path();
         let stopped = app.vault.change_key(&passcode(RIGHT), &|| (), |old, new| {
             if rekeyed {
-                lent(old, |old| lent(new, |new| Store::rekey(&path, old, new)))?;
+                let rewrap = rewrap(old, new);
+                lent(old, |old| lent(new, |new| Store::rekey(&path, old, new, &rewrap)))?;
             }
             Err::<(), _>(Failed::Store(StoreError::Full))
         });

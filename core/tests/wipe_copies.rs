@@ -48,6 +48,22 @@ impl Disk for CopiedDisk {
         self.copy(RealDisk.append_sync(path, bytes))
     }
 
+    fn write_with(
+        &self,
+        path: &Path,
+        fill: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.copy(RealDisk.write_with(path, fill))
+    }
+
+    fn read_at(&self, path: &Path, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        RealDisk.read_at(path, at, into)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<Option<u64>> {
+        RealDisk.size(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.copy(RealDisk.rename(from, to))
     }

@@ -157,6 +157,11 @@ pub fn enrolment(bytes: &[u8]) {
     let _ = Ticket::from_text(&format!("RM1:{text}"));
 }
 
+/// A sealed attachment.
+pub fn attachment(bytes: &[u8]) {
+    fuzzing::attachment(bytes);
+}
+
 /// The control file's content.
 pub fn control(bytes: &[u8]) {
     fuzzing::control(bytes);

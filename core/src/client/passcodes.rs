@@ -4,12 +4,14 @@ use super::with_key;
 use super::{Client, Inner, Session};
 use crate::Error;
 use crate::audit::Action;
+use crate::platform::EntropyError;
 use crate::store::{Store, StoreError};
 use crate::vault::{
-    Passcode, PasscodeDue, PasscodeError, PasscodeHistory, PasscodeRules, Profile, Unlocked, VaultError,
-    VaultState,
+    DatabaseKey, FileKeys, Passcode, PasscodeDue, PasscodeError, PasscodeHistory, PasscodeRules, Profile,
+    Unlocked, VaultError, VaultState,
 };
 use std::sync::PoisonError;
+use uuid::Uuid;
 
 /// The name under which the store keeps the passcodes before this one.
 const HISTORY: &str = "passcode_history";
@@ -62,7 +64,8 @@ impl Client {
             // Either way what opened the vault was right.
             opened()?;
         }
-        inner.begin(store?, profile.user, unlocked.passcode_set_ms);
+        let (store, files) = store?;
+        inner.begin(store, files, profile.user, unlocked.passcode_set_ms);
         inner.audit.record(action);
         // A lock or a wipe that came in meanwhile found no session to close.
         if inner.vault.state() == VaultState::Ready {
@@ -200,7 +203,8 @@ impl Client {
         let was_open = self.session().is_ok();
         let path = inner.vault.database_path();
         let unlocked = inner.vault.change_key(passcode, &|| inner.shut(), |old, new| {
-            Ok::<_, Error>(with_key(old, |old| with_key(new, |new| Store::rekey(&path, old, new)))?)
+            let rewrap = inner.rewrap(old, new);
+            Ok::<_, Error>(with_key(old, |old| with_key(new, |new| Store::rekey(&path, old, new, &rewrap)))?)
         })?;
         inner.audit.record(Action::KeyRotated);
         if was_open { self.enter(&unlocked, Action::Opened, || Ok(())) } else { Ok(()) }
@@ -209,20 +213,31 @@ impl Client {
 
 impl Inner {
     /// Opens the store with the key it has, and ends a change of key that was interrupted.
-    fn open_store(&self, unlocked: &Unlocked, profile: &Profile) -> Result<Store, Error> {
+    fn open_store(&self, unlocked: &Unlocked, profile: &Profile) -> Result<(Store, FileKeys), Error> {
         let path = self.vault.database_path();
         let key = match &unlocked.next {
             None => &unlocked.key,
             Some(next) => {
+                let rewrap = self.rewrap(&unlocked.key, next);
                 let changed = with_key(&unlocked.key, |old| {
-                    with_key(next, |new| Store::finish_rekey(&path, old, new))
+                    with_key(next, |new| Store::finish_rekey(&path, old, new, &rewrap))
                 })?;
                 self.vault.settle_key(changed)?;
                 if changed { next } else { &unlocked.key }
             }
         };
         let (sealed, seen) = (self.vault.sealed_outbox(profile)?, self.vault.seen_commit()?);
-        Ok(with_key(key, |key| Store::open(&path, key, sealed, seen))?)
+        let store = with_key(key, |key| Store::open(&path, key, sealed, seen))?;
+        Ok((store, key.files().duplicate()))
+    }
+
+    /// Wraps the keys of attachments for the new key of the vault in place of the old one.
+    fn rewrap<'a>(
+        &'a self,
+        old: &'a DatabaseKey,
+        new: &'a DatabaseKey,
+    ) -> impl Fn(Uuid, &[u8]) -> Result<Option<Vec<u8>>, EntropyError> + 'a {
+        move |file, wrapped| old.files().rewrap(new.files(), &*self.config.entropy, file, wrapped)
     }
 
     /// The passcodes before this one. What can't be read is begun anew: it must not keep anybody from a new passcode.

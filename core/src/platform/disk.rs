@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Files, with the durability of each step spelt out. An implementation for tests may fail at any call.
@@ -25,6 +25,30 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Any part of the bytes, or none, is at the end of the file then.
     fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Creates the file or empties it, lets `fill` write to it, and brings it to the disk: for what is too large to be
+    /// in memory at once. Only its owner may read it.
+    ///
+    /// # Errors
+    /// What `fill` fails with, or the disk. The file holds anything from nothing to all of the bytes then.
+    fn write_with(
+        &self,
+        path: &Path,
+        fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()>;
+
+    /// Reads what is in a file from byte `at` on, and returns how much it was: less than fits in `into` only at the
+    /// file's end.
+    ///
+    /// # Errors
+    /// There is no such file, or it can't be read.
+    fn read_at(&self, path: &Path, at: u64, into: &mut [u8]) -> io::Result<usize>;
+
+    /// How many bytes a file has; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// It can't be told.
+    fn size(&self, path: &Path) -> io::Result<Option<u64>>;
 
     /// Gives a file another name, in place of what had that name. Survives a power cut once the folder is synced.
     ///
@@ -56,10 +80,10 @@ pub trait Disk: Send + Sync {
     /// Any part of the file may be as it was.
     fn overwrite_sync(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes a folder in which nothing is. Not an error if there is none.
+    /// Removes a folder in which no file is, with the empty folders in it. Not an error if there is none.
     ///
     /// # Errors
-    /// The folder is still there.
+    /// The folder is still there, with every file that is in it.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Every file in a folder and the folders in it. Links are named, not followed. Empty if there is no folder.
@@ -122,6 +146,35 @@ impl Disk for RealDisk {
         file.sync_data()
     }
 
+    fn write_with(
+        &self,
+        path: &Path,
+        fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut file = owner_only(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
+        fill(&mut file)?;
+        file.sync_all()
+    }
+
+    fn read_at(&self, path: &Path, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(at))?;
+        let mut read = 0;
+        while read < into.len() {
+            match file.read(&mut into[read..]) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<Option<u64>> {
+        or_missing(None, fs::metadata(path).map(|found| Some(found.len())))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -150,6 +203,13 @@ impl Disk for RealDisk {
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let Some(entries) = or_missing(None, fs::read_dir(dir).map(Some))? else { return Ok(()) };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                self.remove_dir(&entry.path())?;
+            }
+        }
         or_missing((), fs::remove_dir(dir))
     }
 
@@ -239,6 +299,41 @@ mod tests {
         assert_eq!(RealDisk.read(&path)?.as_deref(), Some([].as_slice()));
         assert_eq!(RealDisk.list(dir.path())?, [path]);
         Ok(())
+    }
+
+    #[test]
+    fn a_large_file_is_written_and_read_in_parts() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("a");
+        assert_eq!(RealDisk.size(&path)?, None);
+        assert!(
+            RealDisk.read_at(&path, 0, &mut [0; 4]).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        );
+        RealDisk.write_with(&path, &mut |out| out.write_all(b"abc").and_then(|()| out.write_all(b"def")))?;
+        assert_eq!(RealDisk.size(&path)?, Some(6));
+        let mut into = [0; 4];
+        assert_eq!((RealDisk.read_at(&path, 1, &mut into)?, &into), (4, b"bcde"));
+        assert_eq!((RealDisk.read_at(&path, 4, &mut into)?, &into[..2]), (2, b"ef".as_slice()));
+        assert_eq!(RealDisk.read_at(&path, 9, &mut into)?, 0);
+        let failed = RealDisk.write_with(&path, &mut |_| Err(ErrorKind::Other.into()));
+        assert!(failed.is_err());
+        assert_eq!(RealDisk.size(&path)?, Some(0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_is_removed_with_the_empty_ones_in_it_and_never_with_a_file() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let att = dir.path().join("att");
+        RealDisk.create_dir_all(&att.join("00"))?;
+        RealDisk.create_dir_all(&att.join("ff"))?;
+        RealDisk.write_sync(&att.join("ff/a"), b"kept")?;
+        assert!(RealDisk.remove_dir(&att).is_err());
+        assert_eq!(RealDisk.read(&att.join("ff/a"))?.as_deref(), Some(b"kept".as_slice()));
+        RealDisk.remove(&att.join("ff/a"))?;
+        RealDisk.remove_dir(&att)?;
+        assert!(!att.exists());
+        RealDisk.remove_dir(&att)
     }
 
     #[cfg(unix)]

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 /// The tables that belong to no entity.
-const OWN: [&str; 6] = ["conflict", "counter", "cursor", "outbox", "secret", "shadow"];
+const OWN: [&str; 7] = ["conflict", "counter", "cursor", "outbox", "sealed_file", "secret", "shadow"];
 
 /// The function that the triggers call: `digest_row(sign, table, name, value, name, value, …)`.
 const FUNCTION: &str = "digest_row";
@@ -137,7 +137,10 @@ impl Digest {
     pub(super) fn found(&self, connection: &Connection) -> Result<(), StoreError> {
         self.begin();
         for table in names() {
-            store(connection, table, self.scan(connection, table)?)?;
+            // A table may be newer than the database.
+            if !columns(connection, table)?.is_empty() {
+                store(connection, table, self.scan(connection, table)?)?;
+            }
         }
         Ok(())
     }

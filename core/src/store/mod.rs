@@ -22,6 +22,7 @@ mod records;
 mod rekey;
 mod rows;
 mod schema;
+mod sealed_files;
 mod secrets;
 mod shadow;
 
@@ -32,6 +33,8 @@ pub(crate) use outbox::Entry;
 pub use outbox::KeptConflict;
 pub(crate) use records::{Order, Records, Select};
 pub use rows::RowState;
+pub use sealed_files::Rewrap;
+pub(crate) use sealed_files::SealedFile;
 
 use crate::rescue::SealedOutbox;
 use digest::Digest;

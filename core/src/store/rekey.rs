@@ -1,10 +1,11 @@
 //! Another key for the database.
 //!
 //! SQLCipher writes every page anew into the write-ahead log and commits once. Until that commit the database opens with
-//! the old key, after it with the new one; nothing in between opens with both or neither.
+//! the old key, after it with the new one; nothing in between opens with both or neither. The keys of sealed files are
+//! wrapped anew after that, while both keys are still at hand.
 
 use super::digest::Digest;
-use super::{Store, StoreError, StoreKey, connection, schema};
+use super::{Rewrap, Store, StoreError, StoreKey, connection, schema, sealed_files};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,12 +13,18 @@ use std::sync::Arc;
 impl Store {
     /// Gives the database at `path` the key `new` in place of `old`, both as for [`Store::create`]. When this returns it
     /// would survive a power cut, every page was read back with the new key, and no page of the old one is left. One that
-    /// has the new key already is brought to that end. Nobody else may have it open.
+    /// has the new key already is brought to that end. `rewrap` wraps the keys of sealed files anew. Nobody else may
+    /// have it open.
     ///
     /// # Errors
     /// As [`Store::open`]; the disk is full or failed. The database has one of the two keys then, and all its rows:
     /// [`Store::finish_rekey`] tells which.
-    pub fn rekey(path: &Path, old: &StoreKey<'_>, new: &StoreKey<'_>) -> Result<(), StoreError> {
+    pub fn rekey(
+        path: &Path,
+        old: &StoreKey<'_>,
+        new: &StoreKey<'_>,
+        rewrap: &Rewrap<'_>,
+    ) -> Result<(), StoreError> {
         let rekeyed = match open(path, new) {
             Err(StoreError::WrongKey | StoreError::Corrupt) => {
                 let connection = open(path, old)?;
@@ -32,7 +39,7 @@ impl Store {
             }
             opened => opened?,
         };
-        settle(rekeyed, path, new)
+        settle(rekeyed, path, new, rewrap)
     }
 
     /// Finds out which of two keys the database has after a [`Store::rekey`] that did not return, and brings it to that
@@ -40,11 +47,16 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`]; it opens with neither, or can't be read for now. Nothing was decided then.
-    pub fn finish_rekey(path: &Path, old: &StoreKey<'_>, new: &StoreKey<'_>) -> Result<bool, StoreError> {
+    pub fn finish_rekey(
+        path: &Path,
+        old: &StoreKey<'_>,
+        new: &StoreKey<'_>,
+        rewrap: &Rewrap<'_>,
+    ) -> Result<bool, StoreError> {
         match open(path, new) {
             // Of a committed change the first page is the new key's: this one was not.
             Err(StoreError::WrongKey | StoreError::Corrupt) => open(path, old).map(|_| false),
-            opened => settle(opened?, path, new).map(|()| true),
+            opened => settle(opened?, path, new, rewrap).map(|()| true),
         }
     }
 }
@@ -54,11 +66,20 @@ fn open(path: &Path, key: &StoreKey<'_>) -> Result<Connection, StoreError> {
 }
 
 /// Moves what is in the log into the database, and reads all of it back.
-fn settle(rekeyed: Connection, path: &Path, key: &StoreKey<'_>) -> Result<(), StoreError> {
-    if schema::has_digests(schema::version(&rekeyed)?) {
+fn settle(
+    rekeyed: Connection,
+    path: &Path,
+    key: &StoreKey<'_>,
+    rewrap: &Rewrap<'_>,
+) -> Result<(), StoreError> {
+    let version = schema::version(&rekeyed)?;
+    if schema::has_digests(version) {
         // The digests' key has changed with the database's. Pages of the old key can't be among those of the new one,
         // so that what is here is of one state.
         let tx = Transaction::new_unchecked(&rekeyed, TransactionBehavior::Immediate)?;
+        if schema::has_sealed_files(version) {
+            sealed_files::rewrap(&tx, rewrap)?;
+        }
         Digest::new(key.digest).found(&tx)?;
         connection::authentic(&tx)?;
         tx.commit()?;
@@ -76,12 +97,17 @@ fn settle(rekeyed: Connection, path: &Path, key: &StoreKey<'_>) -> Result<(), St
 #[allow(clippy::unwrap_used, reason = "test code")]
 mod tests {
     use super::*;
+    use crate::platform::EntropyError;
     use crate::store::tests::sealed;
     use std::fs;
     use std::path::PathBuf;
     use tempfile::TempDir;
+    use uuid::Uuid;
 
     const ROWS: u32 = 300;
+
+    /// There are no sealed files.
+    const KEEP: fn(Uuid, &[u8]) -> Result<Option<Vec<u8>>, EntropyError> = |_, _| Ok(None);
 
     fn key(n: u8) -> StoreKey<'static> {
         // Each key has a salt of its own.
@@ -129,16 +155,16 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = filled(dir.path());
         let old = fs::read(&path).unwrap();
-        Store::rekey(&path, &key(1), &key(2)).unwrap();
+        Store::rekey(&path, &key(1), &key(2), &KEEP).unwrap();
         assert_whole(&path, &key(2), "re-keyed");
         assert_eq!(whole(&path, &key(1)).err(), Some(StoreError::WrongKey));
         // Not one page is as it was, and nothing is in the log.
         let new = fs::read(&path).unwrap();
         assert!(old.chunks(4096).zip(new.chunks(4096)).all(|(old, new)| old != new));
         assert!(fs::metadata(connection::beside(&path, "-wal")).map_or(0, |log| log.len()) == 0);
-        Store::rekey(&path, &key(1), &key(2)).unwrap();
+        Store::rekey(&path, &key(1), &key(2), &KEEP).unwrap();
         assert_whole(&path, &key(2), "re-keyed once more");
-        assert_eq!(Store::rekey(&path, &key(3), &key(4)).err(), Some(StoreError::WrongKey));
+        assert_eq!(Store::rekey(&path, &key(3), &key(4), &KEEP).err(), Some(StoreError::WrongKey));
         assert_whole(&path, &key(2), "not re-keyed");
     }
 
@@ -158,14 +184,14 @@ mod tests {
         let cuts = (0..=frames).flat_map(|n| [32 + n * frame, 32 + n * frame + frame / 2]);
         for cut in cuts.chain([0, 20]).filter(|cut| *cut <= log.len()) {
             let left = leave(&path, lab.path(), &log[..cut]);
-            let changed = Store::finish_rekey(&left, &key(1), &key(2)).unwrap();
+            let changed = Store::finish_rekey(&left, &key(1), &key(2), &KEEP).unwrap();
             *(if changed { &mut new } else { &mut old }) += 1;
             assert_eq!(changed, cut == log.len(), "cut at {cut} of {}", log.len());
             let (right, wrong) = if changed { (key(2), key(1)) } else { (key(1), key(2)) };
             assert_whole(&left, &right, &format!("cut at {cut}"));
             assert!(whole(&left, &wrong).is_err(), "cut at {cut}");
             // Whichever it was, the change can be gone on with.
-            Store::rekey(&left, &key(1), &key(2)).unwrap();
+            Store::rekey(&left, &key(1), &key(2), &KEEP).unwrap();
             assert_whole(&left, &key(2), &format!("cut at {cut}, repeated"));
         }
         assert!(old > 10 && new == 1, "{old} {new}");
@@ -187,9 +213,25 @@ mod tests {
             let left = leave(&path, lab.path(), &log);
             let half = [&after[..moved * 4096], &before[moved * 4096..]].concat();
             fs::write(&left, half).unwrap();
-            assert!(Store::finish_rekey(&left, &key(1), &key(2)).unwrap(), "{moved} pages moved");
+            assert!(Store::finish_rekey(&left, &key(1), &key(2), &KEEP).unwrap(), "{moved} pages moved");
             assert_whole(&left, &key(2), &format!("{moved} pages moved"));
         }
+    }
+
+    #[test]
+    fn a_database_of_an_older_version_is_re_keyed_too() {
+        let dir = TempDir::new().unwrap();
+        let path = filled(dir.path());
+        let older = open(&path, &key(1)).unwrap();
+        older
+            .execute_batch(
+                "DROP TABLE sealed_file; DELETE FROM digest WHERE name = 'sealed_file'; PRAGMA user_version = 2",
+            )
+            .unwrap();
+        connection::settle_on_close(&older).unwrap();
+        drop(older);
+        Store::rekey(&path, &key(1), &key(2), &KEEP).unwrap();
+        assert_whole(&path, &key(2), "re-keyed");
     }
 
     #[test]
@@ -199,8 +241,8 @@ mod tests {
         let mut bytes = fs::read(&path).unwrap();
         bytes[100] ^= 1;
         fs::write(&path, &bytes).unwrap();
-        assert!(Store::finish_rekey(&path, &key(1), &key(2)).is_err());
-        assert!(Store::rekey(&path, &key(1), &key(2)).is_err());
+        assert!(Store::finish_rekey(&path, &key(1), &key(2), &KEEP).is_err());
+        assert!(Store::rekey(&path, &key(1), &key(2), &KEEP).is_err());
         assert!(fs::read(&path).unwrap() == bytes);
     }
 }

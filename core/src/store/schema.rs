@@ -8,11 +8,17 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 /// In order; never changed once released.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_outbox_and_cursors.sql"), include_str!("migrations/0002_digest.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_outbox_and_cursors.sql"),
+    include_str!("migrations/0002_digest.sql"),
+    include_str!("migrations/0003_sealed_files.sql"),
+];
 
 /// The first version with digests.
 const DIGESTS: usize = 2;
+
+/// The first version with sealed files.
+const SEALED_FILES: usize = 3;
 
 /// The version of the database's tables.
 pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
@@ -27,6 +33,11 @@ pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
 /// Whether a database of this version has digests and commit numbers.
 pub(super) fn has_digests(version: usize) -> bool {
     version >= DIGESTS
+}
+
+/// Whether a database of this version has rows of sealed files.
+pub(super) fn has_sealed_files(version: usize) -> bool {
+    version >= SEALED_FILES
 }
 
 /// Brings the tables up to date, in one transaction: after a failure the database is as it was. From then on the

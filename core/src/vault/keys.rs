@@ -1,6 +1,6 @@
 //! Key material in memory, and how one key follows from another.
 
-use super::{KdfCost, Passcode, VaultError};
+use super::{FileKeys, KdfCost, Passcode, VaultError};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -112,6 +112,7 @@ pub struct DatabaseKey {
     key: Secret,
     digest: Secret,
     salt: Zeroizing<[u8; 16]>,
+    files: FileKeys,
 }
 
 impl DatabaseKey {
@@ -121,7 +122,13 @@ impl DatabaseKey {
             key: derive(vault_key.as_slice(), salt, &[b"fv1/db"]),
             digest: derive(vault_key.as_slice(), salt, &[b"fv1/dig"]),
             salt: derive(vault_key.as_slice(), salt, &[b"fv1/db-salt"]),
+            files: FileKeys::derive(vault_key, vault),
         }
+    }
+
+    /// The keys of the attachments.
+    pub fn files(&self) -> &FileKeys {
+        &self.files
     }
 
     /// The key for the digests of the database's tables.

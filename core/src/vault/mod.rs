@@ -26,6 +26,7 @@
 //! | `slots.a`, `slots.b` | the vault's key, wrapped for the passcode and for biometrics, twice |
 //! | `release.bin` | the release share, wrapped by the platform's key; `release.next` while it is changed |
 //! | `vault.db` | the database |
+//! | `att/` | sealed attachments; their keys are in the database |
 //! | `audit.log` | audit entries that the server has not countersigned; no personal data |
 //! | `creating` | only while the vault is made: what is here is of no value yet |
 //! | `in-use` | empty; locked by the process that uses the vault |
@@ -37,6 +38,7 @@ mod biometrics;
 mod cost;
 mod erase;
 mod error;
+mod file_keys;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -64,6 +66,7 @@ mod wipe;
 pub use biometrics::BiometricsError;
 pub use cost::KdfCost;
 pub use error::VaultError;
+pub use file_keys::{FileKey, FileKeys};
 pub use keys::DatabaseKey;
 pub use lease::{LeaseState, LeaseStatus};
 pub use open::Unlocked;
@@ -92,6 +95,7 @@ use uuid::Uuid;
 const CONTROL: Sort = Sort { magic: *b"fv1/ctrl", name: "control" };
 const CONTROL_NAMES: [&str; 2] = ["control.a", "control.b"];
 const DATABASE: &str = "vault.db";
+const ATTACHMENTS: &str = "att";
 const CREATING: &str = "creating";
 const IN_USE: &str = "in-use";
 const TOMBSTONE: &str = "tombstone";
@@ -226,6 +230,11 @@ impl Vault {
     /// Where the database is, or is to be created.
     pub fn database_path(&self) -> PathBuf {
         self.dir.join(DATABASE)
+    }
+
+    /// The folder of the attachments.
+    pub fn attachments_path(&self) -> PathBuf {
+        self.dir.join(ATTACHMENTS)
     }
 
     /// The sealed outbox of this profile, which is the vault's or about to be.

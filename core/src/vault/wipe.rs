@@ -145,6 +145,8 @@ impl Vault {
             outcome = outcome.and(folder.disk.sync_dir(dir));
         }
         outcome?;
+        // The next write of the control file brings this to the disk.
+        folder.disk.remove_dir(&self.attachments_path())?;
         if self.remains()?.is_empty() {
             Ok(files.len() as u32)
         } else {

@@ -1,7 +1,7 @@
 //! A disk and a keystore that fail at a given call.
 
 use roundsman_core::platform::{Disk, KeyAlias, KeyError, PlatformKeys, RealDisk, SoftwareKeys};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Kill,
     /// As a kill, and every name that was not synced is as it was before.
     PowerCut,
+    /// From that call on nothing more can be written, but everything else works. A write leaves half of its bytes.
+    Full,
 }
 
 #[derive(Default)]
@@ -33,6 +35,11 @@ impl Plan {
             Some((at, fault)) if number == at || (number > at && fault != Fault::Once) => Err(fault),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the call that was to fail was reached.
+    fn reached(&self) -> bool {
+        self.fail_at.is_some_and(|(at, _)| self.calls > at)
     }
 }
 
@@ -52,8 +59,7 @@ impl FaultyDisk {
 
     /// Whether the call that was to fail was reached.
     pub(crate) fn failed(&self) -> bool {
-        let plan = self.plan.lock().unwrap();
-        plan.fail_at.is_some_and(|(at, _)| plan.calls > at)
+        self.plan.lock().unwrap().reached()
     }
 
     /// Works again. After a power cut, what was not synced is undone.
@@ -71,7 +77,21 @@ impl FaultyDisk {
     }
 
     fn call(&self) -> io::Result<()> {
-        self.plan.lock().unwrap().call().map_err(|_| io::Error::other("fault"))
+        match self.plan.lock().unwrap().call() {
+            Err(Fault::Full) | Ok(()) => Ok(()),
+            Err(_) => Err(io::Error::other("fault")),
+        }
+    }
+
+    /// A call that needs room. `Err` with whether the first half of its bytes reach the disk.
+    fn write_call(&self) -> Result<(), (bool, io::Error)> {
+        let mut plan = self.plan.lock().unwrap();
+        let dead = plan.reached();
+        match plan.call() {
+            Ok(()) => Ok(()),
+            Err(Fault::Full) => Err((!dead, io::ErrorKind::StorageFull.into())),
+            Err(_) => Err((!dead, io::Error::other("fault"))),
+        }
     }
 
     fn remember(&self, path: &Path) {
@@ -87,9 +107,8 @@ impl Disk for FaultyDisk {
     }
 
     fn write_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let dead = self.failed();
-        if let Err(error) = self.call() {
-            if !dead {
+        if let Err((half, error)) = self.write_call() {
+            if half {
                 RealDisk.write_sync(path, &bytes[..bytes.len() / 2])?;
             }
             return Err(error);
@@ -101,9 +120,8 @@ impl Disk for FaultyDisk {
     }
 
     fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let dead = self.failed();
-        if let Err(error) = self.call() {
-            if !dead {
+        if let Err((half, error)) = self.write_call() {
+            if half {
                 RealDisk.append_sync(path, &bytes[..bytes.len() / 2])?;
             }
             return Err(error);
@@ -112,6 +130,30 @@ impl Disk for FaultyDisk {
             self.remember(path);
         }
         RealDisk.append_sync(path, bytes)
+    }
+
+    fn write_with(
+        &self,
+        path: &Path,
+        fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.write_call().map_err(|(_, error)| error)?;
+        if !path.exists() {
+            self.remember(path);
+        }
+        RealDisk.write_with(path, &mut |file| fill(&mut FaultyFile { disk: self, file }))?;
+        // The sync that the write ended with.
+        self.write_call().map_err(|(_, error)| error)
+    }
+
+    fn read_at(&self, path: &Path, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.call()?;
+        RealDisk.read_at(path, at, into)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.call()?;
+        RealDisk.size(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -159,6 +201,28 @@ impl Disk for FaultyDisk {
     }
 }
 
+/// A file that is written in parts, each of which may be the call that fails.
+struct FaultyFile<'a> {
+    disk: &'a FaultyDisk,
+    file: &'a mut dyn Write,
+}
+
+impl Write for FaultyFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err((half, error)) = self.disk.write_call() {
+            if half {
+                self.file.write_all(&bytes[..bytes.len() / 2])?;
+            }
+            return Err(error);
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// A keystore in files, until it fails.
 pub(crate) struct FaultyKeys {
     keys: SoftwareKeys,
@@ -181,8 +245,7 @@ impl FaultyKeys {
 
     /// Whether the call that was to fail was reached.
     pub(crate) fn failed(&self) -> bool {
-        let plan = self.plan.lock().unwrap();
-        plan.fail_at.is_some_and(|(at, _)| plan.calls > at)
+        self.plan.lock().unwrap().reached()
     }
 
     pub(crate) fn heal(&self) {

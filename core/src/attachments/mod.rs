@@ -1,0 +1,316 @@
+//! Photos, signatures and files that belong to visits and customers, each sealed in a file of its own.
+//!
+//! ```no_run
+//! # use roundsman_core::attachments::{AttachedTo, AttachmentKind, NewAttachment};
+//! # use roundsman_core::{Client, Error};
+//! # use std::io::Read;
+//! # fn attach(client: &Client, visit: uuid::Uuid, jpeg: &[u8]) -> Result<(), Error> {
+//! let attachments = client.attachments()?;
+//! let photo = NewAttachment::new(AttachedTo::Visit(visit), AttachmentKind::Photo, "image/jpeg", jpeg.len() as u64);
+//! let photo = attachments.add(&photo, &mut &jpeg[..])?;
+//! let mut first = [0; 1000];
+//! let count = attachments.open(photo.id)?.read_at(0, &mut first)?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Promises
+//! - What was added is on the disk, with its file and its row, when the call returns; if it fails, or is killed, there is
+//!   neither.
+//! - No byte of the content is ever written in the clear, nor a temporary copy. Memory does not grow with the content.
+//! - A file that was changed, cut, put together from others or put in the place of another is an error, never content.
+//! - When the vault closes, readers that are open fail, and their keys and what they have read are wiped from memory.
+//! - What is removed loses its key before its file, so that a copy of the file opens for nobody.
+//!
+//! # Not promised
+//! - Attachments stay on this device for now: they are not sent, and a wipe destroys them. Their keys are not in the sealed
+//!   outbox yet, so they are not handed over either.
+//! - Attachments of a record that leaves the device stay until they are removed: nothing that was not sent is dropped.
+//! - Content is kept byte for byte. Where a photo was taken (EXIF) stays in it, and thumbnails are not made: that is the
+//!   host app's to do before it adds a photo, and a thumbnail is an attachment like any other.
+//! - The number of attachments, about how large each is, and when its file was written can be seen in the folder.
+
+mod add;
+mod error;
+mod folder;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+mod keyring;
+mod reader;
+mod sealed;
+
+pub use error::AttachmentError;
+pub use reader::AttachmentReader;
+
+use crate::Error;
+use crate::audit::AuditTrail;
+use crate::platform::{Clock, Disk, Entropy};
+use crate::store::{SealedFile, Store, StoreError};
+use crate::vault::FileKeys;
+use chrono::{DateTime, Utc};
+use folder::Files;
+use keyring::Keyring;
+use roundsman_model::Entity;
+use roundsman_model::customer::Customer;
+use roundsman_model::visit::Visit;
+use std::path::PathBuf;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What an attachment is called in the audit trail.
+const ENTITY: &str = "attachment";
+
+/// What something is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachedTo {
+    /// A visit, by its id.
+    Visit(Uuid),
+    /// A customer, by its id.
+    Customer(Uuid),
+}
+
+/// What an attachment shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachmentKind {
+    /// A picture that was taken.
+    Photo,
+    /// A signature that a person has written.
+    Signature,
+    /// Anything else.
+    File,
+}
+
+/// What is to be attached.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewAttachment {
+    /// What to attach it to.
+    pub of: AttachedTo,
+    /// What it shows.
+    pub kind: AttachmentKind,
+    /// Its media type, for example `image/jpeg`.
+    pub media_type: String,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+impl NewAttachment {
+    /// Something of this kind, media type and size, to be attached to this record.
+    pub fn new(of: AttachedTo, kind: AttachmentKind, media_type: impl Into<String>, size: u64) -> Self {
+        Self { of, kind, media_type: media_type.into(), size }
+    }
+}
+
+/// Something that is attached to a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attachment {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is attached to.
+    pub of: AttachedTo,
+    /// What it shows.
+    pub kind: AttachmentKind,
+    /// Its media type, for example `image/jpeg`.
+    pub media_type: String,
+    /// How many bytes it has.
+    pub size: u64,
+    /// When it was added, by the device's clock.
+    pub added_at: DateTime<Utc>,
+    /// The same for the same content in this vault, and without a meaning elsewhere. A new key of the vault changes it.
+    pub content_id: [u8; 32],
+}
+
+/// How much may be attached, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachmentLimits {
+    /// One attachment's content.
+    pub one: u64,
+    /// All files of the vault together.
+    pub all: u64,
+}
+
+impl Default for AttachmentLimits {
+    /// 64 MiB for one, 512 MiB for all.
+    fn default() -> Self {
+        Self { one: 64 << 20, all: 512 << 20 }
+    }
+}
+
+/// What was found in the folder of the attachments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Attachments whose file is gone.
+    pub missing: Vec<Uuid>,
+}
+
+/// What attachments are kept with.
+pub struct AttachmentSeams {
+    /// The folder of their files.
+    pub dir: PathBuf,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// How much may be attached.
+    pub limits: AttachmentLimits,
+}
+
+/// The attachments on this device. Cheap to clone.
+#[derive(Clone)]
+pub struct Attachments {
+    store: Arc<Store>,
+    seams: Arc<AttachmentSeams>,
+    files: Arc<Files>,
+    keyring: Arc<Keyring>,
+    audit: Option<Arc<AuditTrail>>,
+}
+
+impl Attachments {
+    /// The attachments that are listed in this store, sealed with these keys.
+    pub fn new(store: Arc<Store>, keys: FileKeys, seams: AttachmentSeams) -> Self {
+        let files = Arc::new(Files::new(seams.dir.clone()));
+        let (seams, keyring) = (Arc::new(seams), Arc::new(Keyring::new(keys)));
+        Self { store, seams, files, keyring, audit: None }
+    }
+
+    /// The same, with each view recorded.
+    pub(crate) fn audited(self, audit: Arc<AuditTrail>) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// Forgets the keys, and what open readers have read. Every later call fails with [`Error::Locked`].
+    pub fn close(&self) {
+        self.keyring.close();
+    }
+
+    /// What is attached to a record, in the order in which it was added.
+    ///
+    /// # Errors
+    /// The vault is not open, or the store is damaged.
+    pub fn of(&self, record: Uuid) -> Result<Vec<Attachment>, Error> {
+        let rows = self.store.read(|records| Ok::<_, Error>(records.sealed_files_of(record)?))?;
+        rows.iter().map(|row| self.shown(row)).collect()
+    }
+
+    /// The attachment with this id, if it is on this device.
+    ///
+    /// # Errors
+    /// The vault is not open, or the store is damaged.
+    pub fn get(&self, attachment: Uuid) -> Result<Option<Attachment>, Error> {
+        self.row(attachment)?.map(|row| self.shown(&row)).transpose()
+    }
+
+    /// A reader of the content. That it was looked at is recorded.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such attachment; its file is gone or damaged; the vault is not open.
+    pub fn open(&self, attachment: Uuid) -> Result<AttachmentReader, Error> {
+        let row = self.row(attachment)?.ok_or(Error::NotFound)?;
+        let (disk, keyring) = (Arc::clone(&self.seams.disk), Arc::clone(&self.keyring));
+        let reader = AttachmentReader::open(disk, keyring, &self.files, row)?;
+        if let Some(audit) = &self.audit {
+            audit.viewed(ENTITY, attachment);
+        }
+        Ok(reader)
+    }
+
+    /// Removes an attachment: its key first, then its file. A stop in between leaves a file that nothing opens, which
+    /// goes when the vault is next opened. Not an error if there is none.
+    ///
+    /// # Errors
+    /// The vault is not open, or the disk failed; the attachment is there or gone as a whole.
+    pub fn remove(&self, attachment: Uuid) -> Result<(), Error> {
+        let file = self.store.write(|edits| Ok::<_, Error>(edits.drop_sealed_file(attachment)?))?;
+        if let Some(file) = file {
+            self.discard(&self.files.place(file).path);
+        }
+        Ok(())
+    }
+
+    /// How many bytes there is room for.
+    ///
+    /// # Errors
+    /// The vault is not open, or the store is damaged.
+    pub fn room(&self) -> Result<u64, Error> {
+        let used = self.store.read(|records| Ok::<_, Error>(records.sealed_bytes()?))?;
+        Ok(self.seams.limits.all.saturating_sub(used))
+    }
+
+    /// Removes files that belong to no attachment: what an addition or a removal left that was interrupted. Says which
+    /// attachments have no file. [`Client`](crate::Client) does it whenever it opens the vault.
+    ///
+    /// # Errors
+    /// The vault is not open, or the disk failed; a repeat goes on.
+    pub fn tidy(&self) -> Result<Tidied, Error> {
+        let mut names = Vec::new();
+        let missing = self.files.keep(&*self.seams.disk, || {
+            names = self.store.read(|records| Ok::<_, Error>(records.sealed_file_names()?))?;
+            Ok::<_, Error>(names.iter().map(|(_, file)| *file).collect())
+        })?;
+        names.retain(|(_, file)| missing.contains(file));
+        Ok(Tidied { missing: names.into_iter().map(|(id, _)| id).collect() })
+    }
+
+    fn row(&self, attachment: Uuid) -> Result<Option<SealedFile>, Error> {
+        self.store.read(|records| Ok(records.sealed_file(attachment)?))
+    }
+
+    /// Removes a file that belongs to no attachment. One that stays goes when the vault is next opened.
+    fn discard(&self, path: &std::path::Path) {
+        if let Err(error) = self.seams.disk.remove(path) {
+            tracing::warn!(kind = %error.kind(), "a file that belongs to no attachment is still there");
+        }
+    }
+
+    fn shown(&self, row: &SealedFile) -> Result<Attachment, Error> {
+        Ok(Attachment {
+            id: row.id,
+            of: AttachedTo::stored(&row.entity, row.record)?,
+            kind: AttachmentKind::stored(&row.kind)?,
+            media_type: row.media_type.clone(),
+            size: row.size,
+            added_at: DateTime::from_timestamp_millis(row.added_ms).ok_or(StoreError::Corrupt)?,
+            content_id: self.keyring.with(|keys| Ok(keys.content_id(&row.sha256)))?,
+        })
+    }
+}
+
+impl AttachedTo {
+    /// The record's id.
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::Visit(id) | Self::Customer(id) => id,
+        }
+    }
+
+    fn entity(self) -> &'static str {
+        match self {
+            Self::Visit(_) => Visit::DEF.name,
+            Self::Customer(_) => Customer::DEF.name,
+        }
+    }
+
+    fn stored(entity: &str, id: Uuid) -> Result<Self, StoreError> {
+        let any = [Self::Visit(id), Self::Customer(id)];
+        any.into_iter().find(|of| of.entity() == entity).ok_or(StoreError::Corrupt)
+    }
+}
+
+impl AttachmentKind {
+    const ALL: [Self; 3] = [Self::Photo, Self::Signature, Self::File];
+
+    /// As it is stored.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Photo => "photo",
+            Self::Signature => "signature",
+            Self::File => "file",
+        }
+    }
+
+    fn stored(name: &str) -> Result<Self, StoreError> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(StoreError::Corrupt)
+    }
+}
