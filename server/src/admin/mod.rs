@@ -6,6 +6,7 @@
 mod alerts;
 mod approval_views;
 mod audit;
+mod enrolments;
 mod error;
 mod escrow;
 mod fleet;
@@ -29,6 +30,7 @@ pub use approval_views::{
     ApprovalView, ApproverView, RootChange, RootProposal, RootView, WipeProposal, WipeStanding,
 };
 pub use audit::{AuditEntryView, AuditStatusView};
+pub use enrolments::EnrolmentView;
 pub use error::{AdminError, SignInError};
 pub use escrow::RestoredShares;
 pub use import::{ImportError, ImportReport, Mapping, RowError, TerritoryFrom};

@@ -68,7 +68,7 @@ impl Admin {
         if !ours {
             return Err(AdminError::RootWithoutServer);
         }
-        tx.add_root(root.version, &envelope)?;
+        tx.add_root(root.version, &envelope, now.timestamp_millis())?;
         settle_wipes(tx.as_mut(), &present.root, &root, now)?;
         record(tx.as_mut(), Self::OPERATOR, "publish_root", root.version, now)?;
         let fresh = self.app.keys(tx.as_ref())?;
