@@ -12,6 +12,7 @@ mod escrow;
 mod fleet;
 mod import;
 mod people;
+mod pins;
 mod policy;
 mod records;
 mod rescue;
