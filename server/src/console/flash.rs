@@ -20,10 +20,13 @@ pub(super) enum Flash {
     TerritoriesSet,
     RescuedTaken,
     RescuedDismissed,
+    EnrolmentConfirmed,
+    EnrolmentRefused,
+    EnrolmentsSet,
 }
 
 impl Flash {
-    const ALL: [(Self, &'static str, &'static str); 10] = [
+    const ALL: [(Self, &'static str, &'static str); 13] = [
         (Self::Locked, "locked", "Lock ordered. The device carries it out the next time it is online."),
         (
             Self::UnlockGranted,
@@ -42,6 +45,21 @@ impl Flash {
         (Self::TerritoriesSet, "territories-set", "Territories saved. Devices follow with their next sync."),
         (Self::RescuedTaken, "rescued-taken", "Taken into the records, under the name of who made it."),
         (Self::RescuedDismissed, "rescued-dismissed", "Dismissed. Its content is deleted in 30 days."),
+        (
+            Self::EnrolmentConfirmed,
+            "enrolment-confirmed",
+            "Confirmed. The device is let in when it next asks.",
+        ),
+        (
+            Self::EnrolmentRefused,
+            "enrolment-refused",
+            "Refused for good. Find out who else has seen the code before you issue another.",
+        ),
+        (
+            Self::EnrolmentsSet,
+            "enrolments-set",
+            "Saved. It holds for every code that is scanned from now on.",
+        ),
     ];
 
     /// The sentence to show.

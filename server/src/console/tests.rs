@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod approvals;
+mod enrolments;
 mod rescue;
 
 use crate::testkit::{EMAIL, Org, PASSWORD, Phone, TestResult};

@@ -40,6 +40,7 @@ pub(crate) async fn rig() -> TestResult<Rig> {
         listen: "127.0.0.1:0".parse()?,
         public_url: None,
         org_name: "Test".into(),
+        anchors: None,
         first_admin,
     })
     .await?;
