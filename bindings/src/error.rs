@@ -3,6 +3,7 @@
 use crate::KeyError;
 use roundsman_core::model::RuleError;
 use roundsman_core::protocol::ErrorCode;
+use roundsman_core::protocol::root_bundle::RootBundleError;
 use roundsman_core::protocol::ticket::TicketError;
 use roundsman_core::store::StoreError;
 use roundsman_core::vault::{PasscodeError, VaultError};
@@ -100,6 +101,22 @@ pub enum RoundsmanError {
     /// seen it.
     #[error("the enrolment code was used before")]
     TicketUsed,
+    /// The organisation lets a device in after digits were compared. The code is still good: call `beginEnrolment`.
+    #[error("compare the digits with your administrator")]
+    ConfirmationNeeded,
+    /// The digits did not match. Don't go on with this code, and tell the administrator.
+    #[error("the enrolment was refused: the digits did not match")]
+    EnrolmentRefused,
+    /// Nobody confirmed the digits in time. Ask for a new code.
+    #[error("the enrolment was not confirmed in time")]
+    EnrolmentExpired,
+    /// The keys that were brought by hand can't be used; those that were trusted before still are. Say so, and ask for
+    /// the present ones.
+    #[error("the organisation's keys can't be used: {reason}")]
+    RootBundle {
+        /// Why, for a report.
+        reason: String,
+    },
     /// There is no connection. Go on working and try again later.
     #[error("the server can't be reached")]
     Offline,
@@ -235,8 +252,11 @@ impl From<Error> for RoundsmanError {
             }
             Error::VisitInProgress { visit } => Self::VisitInProgress { visit },
             Error::NotFound => Self::NotFound,
-            Error::Ticket(TicketError::NewerVersion) => Self::UpdateNeeded,
+            Error::Ticket(TicketError::NewerVersion) | Error::RootBundle(RootBundleError::NewerVersion) => {
+                Self::UpdateNeeded
+            }
             Error::Ticket(_) => Self::TicketInvalid,
+            Error::RootBundle(error) => Self::RootBundle { reason: error.to_string() },
             Error::Offline => Self::Offline,
             Error::WrongPin => Self::WrongPin,
             Error::Server(problem) => problem.into(),
@@ -253,6 +273,9 @@ impl From<Problem> for RoundsmanError {
             ErrorCode::TicketUnknown => Self::TicketInvalid,
             ErrorCode::TicketExpired => Self::TicketExpired,
             ErrorCode::TicketUsed => Self::TicketUsed,
+            ErrorCode::ConfirmationNeeded => Self::ConfirmationNeeded,
+            ErrorCode::EnrolmentRefused => Self::EnrolmentRefused,
+            ErrorCode::EnrolmentExpired => Self::EnrolmentExpired,
             ErrorCode::TokenInvalid | ErrorCode::DeviceUnknown => Self::UnknownDevice,
             ErrorCode::DeviceBlocked => Self::LockedByAdministrator,
             ErrorCode::Busy | ErrorCode::Internal => Self::ServerBusy,

@@ -11,6 +11,7 @@
 
 mod client;
 mod customers;
+mod enrolment;
 mod error;
 mod keys;
 mod observer;
@@ -23,6 +24,7 @@ mod worker;
 
 pub use client::{ClientState, Options, Profile, RoundsmanClient};
 pub use customers::Customers;
+pub use enrolment::PendingEnrolment;
 pub use error::{CallbackError, PasscodeFlaw, RoundsmanError, RuleCode};
 pub use keys::{KeyAlias, KeyError, PlatformKeys, SoftwareKeys};
 pub use observer::{Change, Observer, Subscription};

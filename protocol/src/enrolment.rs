@@ -3,7 +3,7 @@
 //! Six digits of a mere hash could be ground: whoever sits between tries about a million values of their own until
 //! both sides show the same. So the phone commits to a random value before it learns the server's, and reveals it
 //! after. Whoever sits between has then chosen before the digits are known, and hits one time in a million, once for
-//! each code that is scanned. It is the pattern of ZRTP (RFC 6189, sections 4.4.1.1 and 5.5) and of Bluetooth's
+//! each code that is scanned. It is the pattern of ZRTP (RFC 6189, sections 4.4.1.1 and 7) and of Bluetooth's
 //! numeric comparison (Core Specification, volume 2, part H, section 7.2.1).
 //!
 //! | request | authorised by | body | answer |
@@ -55,6 +55,9 @@ pub struct FinishRequest {
     /// The value that the device has committed to. Another one ends the enrolment for good.
     #[serde(with = "b64")]
     pub nonce: [u8; 32],
+    /// Whether the device is ready to be let in, once it may; otherwise it only asks.
+    #[serde(default)]
+    pub enter: bool,
 }
 
 /// What a person has decided, if they have. A refusal is a [`Problem`](crate::Problem).
@@ -63,7 +66,9 @@ pub struct FinishRequest {
 pub enum FinishAnswer {
     /// Nothing yet.
     Waiting,
-    /// The digits match: the device is let in. A repeat says it again, with new tokens.
+    /// The digits match: the device may enter.
+    Confirmed,
+    /// The device is let in. A repeat says it again, with new tokens.
     Enrolled(EnrolAnswer),
 }
 

@@ -107,7 +107,7 @@ async fn a_device_that_waits_is_confirmed_or_refused_from_the_command_line() -> 
         let begin = BeginRequest { device, commitment: commitment(&[5; 32]) };
         let begun = rig.proved(&phone, "/v1/enrol/begin", None, serde_json::to_vec(&begin)?).await?;
         let begun: BeginAnswer = serde_json::from_slice(&begun.bytes().await?)?;
-        let finish = FinishRequest { enrolment: begun.enrolment, nonce: [5; 32] };
+        let finish = FinishRequest { enrolment: begun.enrolment, nonce: [5; 32], enter: true };
         let finish = serde_json::to_vec(&finish)?;
         let waits = rig.proved(&phone, "/v1/enrol/finish", None, finish.clone()).await?;
         assert_eq!(waits.text().await?, r#"{"state":"waiting"}"#);

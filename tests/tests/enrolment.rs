@@ -73,11 +73,14 @@ async fn a_phone_is_let_in_after_the_same_digits_were_seen_on_both_screens() {
     let shown = waiting(&rig);
     assert_eq!(shown.digits, Some(pending.digits()));
     assert_eq!((shown.device_name.as_str(), shown.user_name.as_str()), ("ana", "ana"));
-    assert!(!pending.finish(&passcode()).await.unwrap(), "nobody has decided");
+    assert!(!pending.is_confirmed().await.unwrap(), "nobody has decided");
+    assert!(!pending.finish(&passcode()).await.unwrap(), "and nothing comes of trying");
     assert!(rig.admin.devices().unwrap().is_empty());
     assert_eq!(phone.state(), State::New);
 
     confirm(&rig);
+    assert!(pending.is_confirmed().await.unwrap());
+    assert!(rig.admin.devices().unwrap().is_empty(), "let in only when the passcode is there");
     let weak = pending.finish(&Passcode::new("mellow brook candle").unwrap()).await.unwrap_err();
     assert!(matches!(weak, Error::Vault(VaultError::Passcode(_))), "{weak}");
     assert!(pending.finish(&passcode()).await.unwrap());
@@ -99,8 +102,9 @@ async fn a_thief_who_was_faster_with_the_code_is_seen_and_gets_nothing() {
     assert_eq!(error.server_code(), Some(ErrorCode::TicketUsed), "ana has no digits to read out");
 
     rig.admin.refuse_enrolment(rig.actor, waiting(&rig).id).unwrap();
-    let refused = stolen.finish(&passcode()).await.unwrap_err();
-    assert_eq!(refused.server_code(), Some(ErrorCode::EnrolmentRefused));
+    for refused in [stolen.is_confirmed().await, stolen.finish(&passcode()).await] {
+        assert_eq!(refused.unwrap_err().server_code(), Some(ErrorCode::EnrolmentRefused));
+    }
     assert_eq!((thief.state(), ana.state()), (State::New, State::New));
     assert!(rig.admin.devices().unwrap().is_empty());
     assert!(rig.admin.alerts(10).unwrap().iter().any(|alert| alert.kind == AlertKind::EnrolmentRefused));

@@ -4,13 +4,15 @@
 //! answers each with one line of JSON, `{"error": …}` if it failed:
 //!
 //! - `ticket` issues an enrolment code for the rep: `{"ticket": …}`;
+//! - `compare` has digits compared from now on: `{"done": …}`;
+//! - `digits` tells those of the device that waits: `{"digits": …}`; `confirm` confirms them: `{"done": …}`;
 //! - `lock NAME`, `unlock NAME`, `wipe NAME` command the device of that name: `{"done": …}`;
 //! - `status NAME` tells how it stands for the administrator: `{"status": …}`;
 //! - `stop`, or the end of the input, stops the server and removes the folder.
 
 use anyhow::{Context, Result, bail};
 use roundsman_model::{DeviceId, Role, UserId};
-use roundsman_server::admin::{Admin, Mapping, NewUser, TerritoryFrom};
+use roundsman_server::admin::{Admin, EnrolmentView, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::keyfile::KeyFile;
 use roundsman_server::{Config, NewAdmin, Secret, Server};
 use serde_json::{Value, json};
@@ -104,6 +106,12 @@ impl Stage {
                 let device = admin.device(self.device(name)?)?.context("the device is gone")?;
                 return Ok(json!({ "status": format!("{:?}", device.view.state) }));
             }
+            "compare" => admin.set_confirms_enrolments(Admin::OPERATOR, true)?,
+            "digits" => {
+                let digits = self.waiting()?.digits.context("it shows no digits yet")?;
+                return Ok(json!({ "digits": digits.to_string() }));
+            }
+            "confirm" => admin.confirm_enrolment(Admin::OPERATOR, self.waiting()?.id)?,
             "lock" => admin.lock(Admin::OPERATOR, self.device(name)?, "a test")?,
             "unlock" => admin.unlock(Admin::OPERATOR, self.device(name)?)?,
             "wipe" => {
@@ -113,6 +121,10 @@ impl Stage {
             other => bail!("there is no command {other}"),
         }
         Ok(json!({ "done": word }))
+    }
+
+    fn waiting(&self) -> Result<EnrolmentView> {
+        self.admin.waiting_enrolments()?.pop().context("no device waits")
     }
 
     fn device(&self, name: &str) -> Result<DeviceId> {

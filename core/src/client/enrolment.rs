@@ -57,17 +57,18 @@ impl Client {
         self.settle_in(&scanned, answer, passcode).await
     }
 
-    /// Begins to join an organisation that confirms each new device. Show the digits, and go on with
-    /// [`PendingEnrolment::finish`].
+    /// Begins to join an organisation that confirms each new device. Show the digits, wait until they are confirmed,
+    /// and go on with [`PendingEnrolment::finish`].
     ///
     /// ```no_run
-    /// # async fn join(client: roundsman_core::Client, code: &str, passcode: &roundsman_core::vault::Passcode)
+    /// # async fn join(client: roundsman_core::Client, code: &str, passcode: roundsman_core::vault::Passcode)
     /// # -> Result<(), roundsman_core::Error> {
     /// let pending = client.begin_enrolment(code).await?;
     /// println!("Tell your administrator these digits: {}", pending.digits());
-    /// while !pending.finish(passcode).await? {
+    /// while !pending.is_confirmed().await? {
     ///     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     /// }
+    /// pending.finish(&passcode).await?;
     /// # Ok(()) }
     /// ```
     ///
@@ -94,7 +95,7 @@ impl Client {
             server_nonce: begun.nonce,
         };
         // From here on the server's value is known, so that the own one may be shown.
-        let request = FinishRequest { enrolment: begun.enrolment, nonce };
+        let request = FinishRequest { enrolment: begun.enrolment, nonce, enter: false };
         let revealed: FinishAnswer = api.post(endpoint, "/v1/enrol/finish", None, &request).await?;
         if !matches!(revealed, FinishAnswer::Waiting) {
             // Nobody can have compared digits that were not shown yet.
@@ -198,27 +199,40 @@ impl PendingEnrolment {
         self.expires_at
     }
 
-    /// Asks the server whether the digits were confirmed. If so, makes the vault with this passcode and leaves the
-    /// client open and empty, as [`Client::enrol`] does; `true` then. `false` while nobody has decided: ask again in
-    /// a few seconds. May be repeated after every error but a refusal.
+    /// Asks the server whether the digits were confirmed. Call it every few seconds while the digits are shown, and
+    /// [`finish`](Self::finish) once it says so.
     ///
     /// # Errors
-    /// The passcode breaks one of the [`passcode_rules`](Client::passcode_rules): ask for another.
     /// [`EnrolmentRefused`](roundsman_protocol::ErrorCode::EnrolmentRefused): the digits don't match.
-    /// [`EnrolmentExpired`](roundsman_protocol::ErrorCode::EnrolmentExpired): ask for a new code. No connection; the
-    /// device is enrolled already.
+    /// [`EnrolmentExpired`](roundsman_protocol::ErrorCode::EnrolmentExpired): ask for a new code. No connection: ask
+    /// again.
+    pub async fn is_confirmed(&self) -> Result<bool, Error> {
+        let _conversation = self.client.inner.conversation.lock().await;
+        Ok(!matches!(self.ask(false).await?, FinishAnswer::Waiting))
+    }
+
+    /// Makes the vault with this passcode and leaves the client open and empty, as [`Client::enrol`] does. `false`, with
+    /// nothing done, while nobody has confirmed the digits. May be repeated after every error but a refusal.
+    ///
+    /// # Errors
+    /// As [`is_confirmed`](Self::is_confirmed); the passcode breaks one of the
+    /// [`passcode_rules`](Client::passcode_rules): ask for another; the device is enrolled already.
     pub async fn finish(&self, passcode: &Passcode) -> Result<bool, Error> {
         let client = &self.client;
         let _conversation = client.inner.conversation.lock().await;
         client.must_be_new()?;
         client.passcode_rules().judge(passcode).map_err(VaultError::from)?;
-        let (api, endpoint) = (&client.inner.api, &self.scanned.endpoint);
-        match api.post(endpoint, "/v1/enrol/finish", None, &self.request).await? {
-            FinishAnswer::Waiting => Ok(false),
+        match self.ask(true).await? {
+            FinishAnswer::Waiting | FinishAnswer::Confirmed => Ok(false),
             FinishAnswer::Enrolled(answer) => {
                 client.settle_in(&self.scanned, answer, passcode).await?;
                 Ok(true)
             }
         }
+    }
+
+    async fn ask(&self, enter: bool) -> Result<FinishAnswer, Error> {
+        let request = FinishRequest { enter, ..self.request.clone() };
+        self.client.inner.api.post(&self.scanned.endpoint, "/v1/enrol/finish", None, &request).await
     }
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 /// How long a device may wait for a person.
 pub(crate) const CONFIRM_MINUTES: i64 = 15;
 
-/// How long what was decided is kept: names of devices are not kept for ever.
+/// How long what was decided is kept; the next enrolment that begins after it clears it away.
 const KEPT: TimeDelta = TimeDelta::days(1);
 
 /// Takes a device's commitment. The ticket is spent, whatever comes after.
@@ -89,6 +89,9 @@ pub(crate) fn finish(app: &App, key: &DeviceKey, request: &FinishRequest) -> Res
             enrolment.digits = Some(transcript.digits());
             enrolment.state = EnrolmentState::Waiting;
             FinishAnswer::Waiting
+        }
+        EnrolmentState::Confirmed | EnrolmentState::Done if !request.enter => {
+            return Ok(FinishAnswer::Confirmed);
         }
         EnrolmentState::Confirmed => {
             if tx.device_by_key(key.thumbprint())?.is_some() {

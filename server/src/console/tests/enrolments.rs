@@ -22,7 +22,7 @@ fn waiting(org: &Org, seed: u8) -> TestResult<(DeviceKey, Uuid)> {
     let key = DeviceKey::from_sec1(signing.verifying_key().to_sec1_point(false).as_ref())?;
     let device = request(ticket.token);
     let begun = begin(&org.app, key.clone(), &BeginRequest { device, commitment: commitment(&NONCE) })?;
-    finish(&org.app, &key, &FinishRequest { enrolment: begun.enrolment, nonce: NONCE })?;
+    finish(&org.app, &key, &FinishRequest { enrolment: begun.enrolment, nonce: NONCE, enter: true })?;
     Ok((key, begun.enrolment))
 }
 
@@ -46,7 +46,7 @@ async fn a_device_is_let_in_or_refused_by_the_digits_it_shows() -> TestResult {
     assert_eq!(browser.send(&confirm, &[]).await?.status, StatusCode::FORBIDDEN, "no token");
     assert_eq!(browser.fill(PAGE, &confirm, &[]).await?.goes_to(), PAGE);
     assert!(browser.get(PAGE).await?.text.contains("Confirmed. The device is let in"));
-    let enrolled = finish(&org.app, &key, &FinishRequest { enrolment: good, nonce: NONCE })?;
+    let enrolled = finish(&org.app, &key, &FinishRequest { enrolment: good, nonce: NONCE, enter: true })?;
     assert!(matches!(enrolled, FinishAnswer::Enrolled(_)));
 
     let refuse = format!("{PAGE}/{bad}/refuse");

@@ -30,7 +30,7 @@ impl Newcomer {
     }
 
     fn reveals(&self, org: &Org, nonce: [u8; 32]) -> Result<FinishAnswer, Refusal> {
-        finish(&org.app, &self.key, &FinishRequest { enrolment: self.begun.enrolment, nonce })
+        finish(&org.app, &self.key, &FinishRequest { enrolment: self.begun.enrolment, nonce, enter: true })
     }
 
     /// What the device shows.
@@ -75,7 +75,9 @@ fn both_sides_show_the_same_digits_and_nothing_is_given_before_a_person_has_said
     assert!(org.admin.devices()?.is_empty());
 
     org.admin.confirm_enrolment(org.boss, phone.begun.enrolment)?;
-    assert!(org.admin.devices()?.is_empty(), "it is let in when it asks");
+    let asks = FinishRequest { enrolment: phone.begun.enrolment, nonce: NONCE, enter: false };
+    assert!(matches!(finish(&org.app, &phone.key, &asks)?, FinishAnswer::Confirmed));
+    assert!(org.admin.devices()?.is_empty(), "it is let in when it wants to enter");
     let FinishAnswer::Enrolled(first) = phone.reveals(&org, NONCE)? else { return Err("not let in".into()) };
     let FinishAnswer::Enrolled(again) = phone.reveals(&org, NONCE)? else {
         return Err("a lost answer".into());
@@ -133,7 +135,7 @@ fn a_revealed_value_is_worth_nothing_to_another_key() -> TestResult {
     let phone = Newcomer::begins(&org, 1)?;
     phone.reveals(&org, NONCE)?;
     org.admin.confirm_enrolment(org.boss, phone.begun.enrolment)?;
-    let thief = FinishRequest { enrolment: phone.begun.enrolment, nonce: NONCE };
+    let thief = FinishRequest { enrolment: phone.begun.enrolment, nonce: NONCE, enter: true };
     assert_eq!(code(finish(&org.app, &key(7)?, &thief)), Some(ErrorCode::NotFound));
     assert!(matches!(phone.reveals(&org, NONCE)?, FinishAnswer::Enrolled(_)));
     Ok(())
