@@ -124,7 +124,7 @@ impl RoundsmanClient {
     ///
     /// # Errors
     /// `TicketInvalid`, `TicketExpired`, `TicketUsed`, `WeakPasscode`, `Offline`, `WrongPin`, `AlreadyEnrolled`. The
-    /// device is as it was then.
+    /// device is as it was then. `ConfirmationNeeded`: the code is still good, call `beginEnrolment`.
     pub async fn enrol(&self, ticket: String, passcode: Arc<Passcode>) -> Result<(), RoundsmanError> {
         let (client, passcode) = (self.client.clone(), passcode.take()?);
         online(async move { Ok(client.enrol(&ticket, &passcode).await?) }).await

@@ -168,6 +168,22 @@ pub enum RoundsmanError {
     /// seen it.
     #[error("the enrolment code was used before")]
     TicketUsed,
+    /// The organisation lets a device in after digits were compared. The code is still good: call `beginEnrolment`.
+    #[error("compare the digits with your administrator")]
+    ConfirmationNeeded,
+    /// The digits did not match. Don't go on with this code, and tell the administrator.
+    #[error("the enrolment was refused: the digits did not match")]
+    EnrolmentRefused,
+    /// Nobody confirmed the digits in time. Ask for a new code.
+    #[error("the enrolment was not confirmed in time")]
+    EnrolmentExpired,
+    /// The keys that were brought by hand can't be used; those that were trusted before still are. Say so, and ask for
+    /// the present ones.
+    #[error("the organisation's keys can't be used: {reason}")]
+    RootBundle {
+        /// Why, for a report.
+        reason: String,
+    },
     /// There is no connection. Go on working and try again later.
     #[error("the server can't be reached")]
     Offline,

@@ -12,6 +12,7 @@
 mod client;
 mod clock;
 mod customers;
+mod enrolment;
 mod error;
 mod events;
 mod keys;
@@ -29,6 +30,7 @@ mod worker;
 pub use client::{ClientState, ClosedReason, Options, Profile, RoundsmanClient};
 pub use clock::HostClock;
 pub use customers::Customers;
+pub use enrolment::PendingEnrolment;
 pub use error::{BiometricsFlaw, CallbackError, PasscodeFlaw, RoundsmanError, RuleCode};
 pub use events::{CommandRefusal, DeviceEvent, RootRefusal};
 pub use keys::{KeyAlias, KeyError, PlatformKeys, SoftwareKeys};

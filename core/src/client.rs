@@ -1,8 +1,12 @@
 //! The face: one object that an app talks to.
 
 mod attachments;
+mod enrolment;
 mod passcodes;
 
+pub use enrolment::PendingEnrolment;
+
+use crate::Error;
 use crate::attachments::{AttachmentLimits, Attachments};
 use crate::audit::{Action, AuditTrail};
 use crate::customers::Customers;
@@ -17,14 +21,11 @@ use crate::vault::{
     DatabaseKey, FileKeys, KdfCost, LeaseStatus, Passcode, Profile, Seams, Vault, VaultError, VaultState,
 };
 use crate::visits::Visits;
-use crate::{Error, VERSION};
 use roundsman_model::UserId;
 use roundsman_protocol::ErrorCode;
-use roundsman_protocol::api::{EnrolAnswer, EnrolRequest, RootAnswer};
 use roundsman_protocol::policy::Policy;
 use roundsman_protocol::posture::{Concern, Posture, Verdict};
-use roundsman_protocol::root::Root;
-use roundsman_protocol::ticket::Ticket;
+use roundsman_protocol::root_bundle::RootBundle;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -190,82 +191,6 @@ impl Client {
     /// Who is enrolled and where, for the screen; `None` before enrolment and after a wipe.
     pub fn profile(&self) -> Option<Profile> {
         self.inner.vault.profile()
-    }
-
-    /// Joins an organisation with the text of its enrolment code, and sets the passcode. Leaves the client open
-    /// and empty: [`sync`](Self::sync) fetches the data.
-    ///
-    /// # Errors
-    /// The passcode breaks one of the [`passcode_rules`](Self::passcode_rules); the code is no code, expired or used before; the server can't be reached or is not the one the code names;
-    /// the device is enrolled already. The device is as it was then.
-    pub async fn enrol(&self, ticket: &str, passcode: &Passcode) -> Result<(), Error> {
-        let _conversation = self.inner.conversation.lock().await;
-        if self.inner.vault.state() != VaultState::New {
-            return Err(Error::AlreadyEnrolled);
-        }
-        // Before the code is used up.
-        self.passcode_rules().judge(passcode).map_err(VaultError::from)?;
-        let ticket = Ticket::from_text(ticket)?;
-        let endpoint = Endpoint { url: ticket.url.clone(), pins: ticket.pins.clone() };
-        let root: RootAnswer = self.inner.api.get(&endpoint, "/v1/root").await?;
-        let trusted = Root::open_first(&root.root, &ticket.root_sha256).map_err(|_| Error::WrongPin)?;
-
-        let inner = Arc::clone(&self.inner);
-        let install = blocking(move || {
-            inner.device.identity()?;
-            Ok(inner.vault.install())
-        })
-        .await?;
-        let config = &self.inner.config;
-        let request = EnrolRequest {
-            ticket: ticket.token,
-            install,
-            name: config.device_name.clone(),
-            platform: config.platform.clone(),
-            hardware_keys: config.keys.hardware(),
-            core: VERSION.to_owned(),
-        };
-        let answer: EnrolAnswer = self.inner.api.post(&endpoint, "/v1/enrol", None, &request).await?;
-        if answer.org != trusted.org() {
-            return Err(Error::BadAnswer);
-        }
-        let profile = Profile {
-            device: answer.device,
-            org: answer.org,
-            user: answer.user,
-            user_name: answer.user_name,
-            org_name: ticket.org_name,
-            url: ticket.url,
-            pins: ticket.pins,
-            root: root.root,
-        };
-        // Of the name there was nothing to know before.
-        self.rules_for(&profile).judge(passcode).map_err(VaultError::from)?;
-        let (inner, passcode) = (Arc::clone(&self.inner), passcode.duplicate());
-        blocking(move || {
-            let (user, now) = (profile.user, inner.config.clock.now());
-            let path = inner.vault.database_path();
-            let mut made = None;
-            // The store and its tokens exist before the vault counts as made: a stop in between leaves a new
-            // device, never a vault without a database.
-            inner.vault.create(profile.clone(), &passcode, |key| {
-                let sealed = inner.vault.sealed_outbox(&profile)?;
-                let store = with_key(key, |key| Store::create(&path, key, sealed))?;
-                let token = AccessToken::keep(answer.tokens, &store, now)?;
-                made = Some((store, key.files().duplicate(), token));
-                Ok::<_, Error>(())
-            })?;
-            if let Some((store, files, token)) = made {
-                inner.begin(store, files, user, inner.vault.now_ms());
-                inner.audit.record(Action::Enrolled);
-                *inner.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
-            }
-            Ok(())
-        })
-        .await?;
-        // The release share should be in escrow before the first lock; if this fails, the next sync does it.
-        let _ = self.talk(&endpoint).check_in(|| Some(0), &mut 0).await;
-        Ok(())
     }
 
     /// Closes the vault: connections are closed and keys leave memory. Unsent work stays.
@@ -445,6 +370,18 @@ impl Client {
         let events = events?;
         self.inner.note(&events).await?;
         Ok(events)
+    }
+
+    /// Takes the organisation's signed keys by hand, from the text of a QR code or a file, without a network: the way
+    /// back when every pin that this device knows is dead and it says [`Error::WrongPin`] to its own server. Works
+    /// while the vault is closed or locked. Returns the version of the root that is trusted from now on.
+    ///
+    /// # Errors
+    /// [`Error::RootBundle`] with the reason: no bundle, another organisation's, older than what is known, or not
+    /// signed as it must be. What was trusted before still is then. Not enrolled, or wiped.
+    pub fn take_root_bundle(&self, text: &str) -> Result<u32, Error> {
+        let bundle = RootBundle::from_text(text)?;
+        Ok(self.inner.device.take_root_bundle(&bundle)??)
     }
 
     /// Reads the whole store once and looks whether every part of it is of the same state, which an old page put

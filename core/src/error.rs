@@ -7,6 +7,7 @@ use crate::vault::VaultError;
 use roundsman_model::RuleError;
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::command::Refusal;
+use roundsman_protocol::root_bundle::RootBundleError;
 use roundsman_protocol::ticket::TicketError;
 use uuid::Uuid;
 
@@ -51,11 +52,15 @@ pub enum Error {
     /// The enrolment code can't be used.
     #[error(transparent)]
     Ticket(#[from] TicketError),
+    /// The organisation's keys that were brought by hand can't be used; those that were trusted before still are.
+    #[error(transparent)]
+    RootBundle(#[from] RootBundleError),
     /// There is no connection. Try again later; nothing is lost.
     #[error("the server can't be reached")]
     Offline,
     /// Somebody else answered in place of the server: its key is none of the pinned ones. Don't go on on this
-    /// network.
+    /// network. If the administrator says that the server's keys were replaced, their code goes to
+    /// [`Client::take_root_bundle`](crate::Client::take_root_bundle).
     #[error("the server's key is not one this device trusts")]
     WrongPin,
     /// The server refused, with its reason.

@@ -33,7 +33,7 @@ pub mod sync;
 pub mod vault;
 pub mod visits;
 
-pub use client::{Client, Config, State};
+pub use client::{Client, Config, PendingEnrolment, State};
 pub use error::Error;
 pub use idle::Closed;
 pub use net::HttpsTransport;

@@ -18,6 +18,7 @@ use roundsman_protocol::policy::Policy;
 use roundsman_protocol::receipt::SignedReceipt;
 use roundsman_protocol::rescue::{Segment, SignedSegment};
 use roundsman_protocol::root::{PublicKey, RoleKeys, Root};
+use roundsman_protocol::root_bundle::RootBundle;
 use roundsman_protocol::ticket::Ticket;
 use roundsman_protocol::wipe_order::WipeOrder;
 use roundsman_protocol::{hpke_seal, sha256};
@@ -90,9 +91,13 @@ pub fn wipe_order(bytes: &[u8]) {
     }
 }
 
-/// Root metadata, the first and the next.
+/// Root metadata, the first, the next, and by hand.
 pub fn root(bytes: &[u8]) {
     let now = DateTime::from_timestamp_millis(NOW_MS).unwrap_or_default();
+    let text = String::from_utf8_lossy(bytes);
+    for text in [text.as_ref(), &format!("RMR1:{text}")] {
+        let _ = RootBundle::from_text(text).map(|bundle| bundle.follow(&root_metadata(), now));
+    }
     for envelope in envelopes(Domain::Root, bytes, 10) {
         let _ = Root::open_first(&envelope, &sha256(&[&envelope]));
         let _ = root_metadata().follow(&[envelope], now);

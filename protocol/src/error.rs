@@ -27,6 +27,17 @@ pub enum ErrorCode {
     /// been seen by someone else.
     #[error("the enrolment code was used before")]
     TicketUsed,
+    /// The organisation lets a device in only after a person has compared digits. The ticket is not spent: begin the
+    /// enrolment in two steps.
+    #[error("this organisation confirms each new device: compare the digits with your administrator")]
+    ConfirmationNeeded,
+    /// The digits did not match, or the device revealed another value than it had committed to. Don't go on with
+    /// this code; tell the administrator.
+    #[error("the enrolment was refused: the digits did not match")]
+    EnrolmentRefused,
+    /// Nobody confirmed the enrolment in time. Ask for a new QR code.
+    #[error("the enrolment was not confirmed in time")]
+    EnrolmentExpired,
     /// The proof of possession is missing or wrong. Don't repeat it as it is.
     #[error("the proof of the device's key is not valid")]
     ProofInvalid,

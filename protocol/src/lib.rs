@@ -1,8 +1,9 @@
 //! What a Roundsman device and its server say to each other.
 //!
-//! Two sorts of things cross the wire. *Messages* ([`api`], [`sync`]) are JSON inside TLS and may grow fields.
+//! Two sorts of things cross the wire. *Messages* ([`api`], [`enrolment`], [`sync`]) are JSON inside TLS and may grow fields.
 //! *Signed documents* ([`command`], [`wipe_order`], [`receipt`], [`root`], [`escrow`], [`lease`], [`policy`],
-//! [`audit`]) are CBOR bytes that are verified exactly as they were sent, before they are parsed. The enrolment [`ticket`] is what the QR code holds.
+//! [`audit`]) are CBOR bytes that are verified exactly as they were sent, before they are parsed. The enrolment [`ticket`]
+//! and the [`root_bundle`] are what QR codes hold.
 //!
 //! This crate is pure: no I/O, no clock, no randomness of its own. It does not decide who may do what; it makes
 //! sure that what was said was said by the holder of a key.
@@ -12,6 +13,7 @@ pub mod api;
 pub mod audit;
 pub mod command;
 pub mod dpop;
+pub mod enrolment;
 pub mod envelope;
 pub mod error;
 pub mod escrow;
@@ -23,6 +25,7 @@ pub mod posture;
 pub mod receipt;
 pub mod rescue;
 pub mod root;
+pub mod root_bundle;
 pub mod sync;
 pub mod ticket;
 pub mod wipe_order;

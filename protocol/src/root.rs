@@ -239,12 +239,12 @@ pub(crate) mod tests {
         }
     }
 
-    fn signed(root: &Root, keys: &[u8]) -> Vec<u8> {
+    pub(crate) fn signed(root: &Root, keys: &[u8]) -> Vec<u8> {
         let keys: Vec<SigningKey> = keys.iter().map(|n| key(*n)).collect();
         Envelope::sign(Domain::Root, root.to_bytes(), &keys.iter().collect::<Vec<_>>()).to_bytes()
     }
 
-    fn next(change: impl FnOnce(&mut Root)) -> Root {
+    pub(crate) fn next(change: impl FnOnce(&mut Root)) -> Root {
         let mut next = Root { version: 2, ..root() };
         change(&mut next);
         next

@@ -17,6 +17,14 @@ pub const MAX_TICKET: usize = 2_000;
 #[cbor(transparent)]
 pub struct SpkiPin(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
+impl SpkiPin {
+    /// Reads a pin as [`Display`](fmt::Display) writes it.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let bytes = crate::b64::decode(text.trim().strip_prefix("sha256/")?)?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
 impl fmt::Debug for SpkiPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SpkiPin({self})")
@@ -107,6 +115,11 @@ impl Ticket {
         Ok(ticket)
     }
 
+    /// SHA-256 of all that it says. Who has changed a pin or the root's hash on the way has another one.
+    pub fn digest(&self) -> [u8; 32] {
+        crate::sha256(&[&encode(self)])
+    }
+
     /// When it expires.
     pub fn expires(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.expires_ms).unwrap_or_default()
@@ -146,6 +159,29 @@ mod tests {
         }
         let newer = Ticket { v: 2, ..ticket() };
         assert_eq!(Ticket::from_text(&newer.to_text()), Err(TicketError::NewerVersion));
+    }
+
+    #[test]
+    fn the_digest_is_of_all_that_it_says() {
+        let ours = ticket();
+        for other in [
+            Ticket { url: "https://other.example".into(), ..ours.clone() },
+            Ticket { token: [8; 16], ..ours.clone() },
+            Ticket { pins: vec![SpkiPin([1; 32]), SpkiPin([9; 32])], ..ours.clone() },
+            Ticket { root_sha256: [4; 32], ..ours.clone() },
+        ] {
+            assert_ne!(other.digest(), ours.digest());
+        }
+        assert_eq!(Ticket::from_text(&ours.to_text()).map(|read| read.digest()), Ok(ours.digest()));
+    }
+
+    #[test]
+    fn a_pin_is_read_as_it_is_written() {
+        let pin = SpkiPin([250; 32]);
+        assert_eq!(SpkiPin::from_text(&pin.to_string()), Some(pin));
+        for wrong in ["", "sha256/", "sha256/AAAA", "sha1/AAAA"] {
+            assert_eq!(SpkiPin::from_text(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

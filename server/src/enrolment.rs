@@ -1,9 +1,15 @@
-//! Enrolment: a ticket lets one device in.
+//! Enrolment: a ticket lets one device in, at once or after a person has compared digits.
+
+mod confirmed;
+
+pub(crate) use confirmed::{CONFIRM_MINUTES, begin, finish};
 
 use crate::admin::DeviceStatus;
 use crate::app::App;
 use crate::refusal::Refusal;
-use crate::storage::{StoredDevice, StoredTicket, WriteTx};
+use crate::storage::{
+    PeopleRead, PeopleWrite, StorageError, StoredDevice, StoredTicket, StoredUser, WriteTx,
+};
 use crate::{random, tokens};
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_model::{DeviceId, DeviceSeq, UserId};
@@ -16,6 +22,9 @@ use uuid::Uuid;
 /// How long a ticket holds.
 const TICKET_MINUTES: i64 = 15;
 
+/// The setting that says whether a person compares digits.
+const CONFIRM: &str = "confirm_enrolments";
+
 /// Makes a ticket for a user and keeps its hash.
 pub(crate) fn issue(
     app: &App,
@@ -25,8 +34,7 @@ pub(crate) fn issue(
 ) -> Result<Ticket, Refusal> {
     let token: [u8; 16] = random::bytes()?;
     let expires_ms = (now + TimeDelta::minutes(TICKET_MINUTES)).timestamp_millis();
-    tx.add_ticket(&StoredTicket { token: sha256(&[&token]), user, expires_ms, used_ms: None })?;
-    Ok(Ticket {
+    let ticket = Ticket {
         v: VERSION,
         url: app.public_url.clone(),
         org_name: app.org_name.clone(),
@@ -34,18 +42,58 @@ pub(crate) fn issue(
         pins: app.pins.clone(),
         root_sha256: sha256(&[&app.keys(tx)?.root_envelope]),
         expires_ms,
-    })
+    };
+    tx.add_ticket(&StoredTicket {
+        token: sha256(&[&token]),
+        digest: Some(ticket.digest()),
+        user,
+        expires_ms,
+        used_ms: None,
+    })?;
+    Ok(ticket)
 }
 
 /// Lets a device in. The ticket is spent, whatever comes after.
 pub(crate) fn enrol(app: &App, key: DeviceKey, request: &EnrolRequest) -> Result<EnrolAnswer, Refusal> {
-    let short = |text: &str, max: usize| !text.trim().is_empty() && text.chars().count() <= max;
-    if !short(&request.name, 100) || !short(&request.platform, 32) || !short(&request.core, 64) {
-        return Err(ErrorCode::Malformed.into());
-    }
+    check(request)?;
     let now = app.now();
-    let now_ms = now.timestamp_millis();
     let mut tx = app.storage.write()?;
+    if needs_confirmation(tx.as_ref())? {
+        return Err(ErrorCode::ConfirmationNeeded.into());
+    }
+    let ticket = redeem(tx.as_mut(), &key, request, now)?;
+    let answer = admit(app, tx.as_mut(), ticket.user, key, request, now)?;
+    tx.commit()?;
+    Ok(answer)
+}
+
+/// Whether a person compares digits before a device is let in.
+pub(crate) fn needs_confirmation(tx: &(impl PeopleRead + ?Sized)) -> Result<bool, StorageError> {
+    Ok(tx.setting(CONFIRM)?.is_some_and(|value| value.as_slice() == [1]))
+}
+
+/// Sets whether a person compares digits before a device is let in.
+pub(crate) fn set_needs_confirmation(
+    tx: &mut (impl PeopleWrite + ?Sized),
+    on: bool,
+) -> Result<(), StorageError> {
+    tx.set_setting(CONFIRM, &[u8::from(on)])
+}
+
+fn check(request: &EnrolRequest) -> Result<(), Refusal> {
+    let short = |text: &str, max: usize| !text.trim().is_empty() && text.chars().count() <= max;
+    let readable = short(&request.name, 100) && short(&request.platform, 32) && short(&request.core, 64);
+    if readable { Ok(()) } else { Err(ErrorCode::Malformed.into()) }
+}
+
+/// Spends the ticket.
+fn redeem(
+    tx: &mut dyn WriteTx,
+    key: &DeviceKey,
+    request: &EnrolRequest,
+    now: DateTime<Utc>,
+) -> Result<StoredTicket, Refusal> {
+    let now_ms = now.timestamp_millis();
     let hash = sha256(&[&request.ticket]);
     let ticket = tx.ticket(&hash)?.ok_or(ErrorCode::TicketUnknown)?;
     if ticket.used_ms.is_some() {
@@ -58,8 +106,20 @@ pub(crate) fn enrol(app: &App, key: DeviceKey, request: &EnrolRequest) -> Result
     if tx.device_by_key(key.thumbprint())?.is_some() {
         return Err(ErrorCode::ProofInvalid.into());
     }
-    let user = tx.user(ticket.user)?.ok_or(ErrorCode::TicketUnknown)?;
     tx.spend_ticket(&hash, now_ms)?;
+    Ok(ticket)
+}
+
+/// Makes the device one of the organisation's.
+fn admit(
+    app: &App,
+    tx: &mut dyn WriteTx,
+    user: UserId,
+    key: DeviceKey,
+    request: &EnrolRequest,
+    now: DateTime<Utc>,
+) -> Result<EnrolAnswer, Refusal> {
+    let user = tx.user(user)?.ok_or(ErrorCode::TicketUnknown)?;
     let device = StoredDevice {
         id: DeviceId(Uuid::now_v7()),
         user: user.id,
@@ -69,18 +129,28 @@ pub(crate) fn enrol(app: &App, key: DeviceKey, request: &EnrolRequest) -> Result
         platform: request.platform.clone(),
         hardware_keys: request.hardware_keys,
         core: request.core.clone(),
-        enrolled_ms: now_ms,
-        seen_ms: Some(now_ms),
+        enrolled_ms: now.timestamp_millis(),
+        seen_ms: Some(now.timestamp_millis()),
         unsent: 0,
         status: DeviceStatus::Active,
         last_command: 0,
         applied: DeviceSeq(0),
     };
     tx.put_device(&device)?;
-    let tokens = tokens::begin(tx.as_mut(), device.id, now)?;
-    let org = app.keys(tx.as_ref())?.org();
-    tx.commit()?;
-    Ok(EnrolAnswer { device: device.id, org, user: user.id, user_name: user.name, tokens, server_time: now })
+    welcome(app, tx, device.id, user, now)
+}
+
+/// First tokens for a device that was let in, and what it must know of itself.
+fn welcome(
+    app: &App,
+    tx: &mut dyn WriteTx,
+    device: DeviceId,
+    user: StoredUser,
+    now: DateTime<Utc>,
+) -> Result<EnrolAnswer, Refusal> {
+    let tokens = tokens::begin(tx, device, now)?;
+    let org = app.keys(tx)?.org();
+    Ok(EnrolAnswer { device, org, user: user.id, user_name: user.name, tokens, server_time: now })
 }
 
 #[cfg(test)]

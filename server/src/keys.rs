@@ -139,7 +139,8 @@ impl OrgKeys {
         let payload = root.to_bytes();
         let signature = first.root.sign(Domain::Root, &payload)?;
         let signatures = vec![KeySignature { key: first.root.id(), signature }];
-        tx.add_root(root.version, &Envelope { payload, signatures }.to_bytes())?;
+        let envelope = Envelope { payload, signatures }.to_bytes();
+        tx.add_root(root.version, &envelope, now.timestamp_millis())?;
         tx.put_approver(&first.approver.public(), first.approver.name())?;
         tx.set_setting(COMMAND_KEY, command_seed.as_slice())?;
         tx.set_setting("release_key", release_private.as_slice())?;

@@ -54,6 +54,9 @@ enum Command {
         #[arg(long)]
         user: String,
     },
+    /// Devices that wait for somebody to compare digits.
+    #[command(subcommand)]
+    Enrolments(cli::enrolments::EnrolmentsCommand),
     /// Brings customers in from a CSV file with a header line. Columns are guessed from their names.
     #[command(after_help = "Examples:\n  \
         roundsman-server import --data ./data stores.csv --territory-column region\n  \
@@ -204,6 +207,7 @@ fn main() -> Result<()> {
             add_user(&data, email, name, role, territories)
         }
         Command::Ticket { data, user } => ticket(&data, &user),
+        Command::Enrolments(command) => cli::enrolments::run(command),
         Command::Import(args) => import(&args),
         Command::Devices(data) => devices(&data),
         Command::Rescue(args) => cli::rescue::run(args),

@@ -1,4 +1,4 @@
-//! What the command line promises about approvals, beside a running server.
+//! What the command line promises about approvals, enrolments and pins, beside a running server.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[allow(dead_code, reason = "the kit is shared with the tests of the wire")]
@@ -6,6 +6,9 @@ mod kit;
 
 use kit::{Phone, Rig, TestResult, enrolment, rig};
 use roundsman_protocol::api::{Checkin, CheckinAnswer, DeviceState, EnrolAnswer};
+use roundsman_protocol::enrolment::{BeginAnswer, BeginRequest, FinishRequest, commitment};
+use roundsman_protocol::root_bundle::RootBundle;
+use roundsman_protocol::ticket::SpkiPin;
 use std::path::Path;
 use std::process::Command;
 
@@ -84,5 +87,86 @@ async fn the_rules_that_devices_keep_are_set_from_the_command_line() -> TestResu
     assert!(run(data, &["policy", "lease", "--lock-days", "5", "--never-wipe"])?.is_some());
     assert_eq!(rig.admin.lease_terms()?.wipe_after_s, None);
     assert!(run(data, &["alerts"])?.is_some_and(|said| said.trim() == "No alerts."));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_waits_is_confirmed_or_refused_from_the_command_line() -> TestResult {
+    let rig = rig().await?;
+    let data = Some(rig.dir.path());
+    assert!(run(data, &["policy", "enrolments"])?.ok_or("nothing")?.contains("The code alone"));
+    assert!(run(data, &["policy", "enrolments", "--confirm", "on"])?.is_some());
+    assert!(rig.admin.confirms_enrolments()?, "the running server asks for digits at once");
+
+    for (name, decision, status) in [("ana", "confirm", 200), ("bo", "refuse", 403)] {
+        let phone = Phone::new()?;
+        let ticket = rig.ticket(name, "A")?;
+        let one_step = rig.proved(&phone, "/v1/enrol", None, enrolment(ticket.token)?).await?;
+        assert_eq!(one_step.status(), 403, "one step is not enough");
+        let device = serde_json::from_slice(&enrolment(ticket.token)?)?;
+        let begin = BeginRequest { device, commitment: commitment(&[5; 32]) };
+        let begun = rig.proved(&phone, "/v1/enrol/begin", None, serde_json::to_vec(&begin)?).await?;
+        let begun: BeginAnswer = serde_json::from_slice(&begun.bytes().await?)?;
+        let finish = FinishRequest { enrolment: begun.enrolment, nonce: [5; 32], enter: true };
+        let finish = serde_json::to_vec(&finish)?;
+        let waits = rig.proved(&phone, "/v1/enrol/finish", None, finish.clone()).await?;
+        assert_eq!(waits.text().await?, r#"{"state":"waiting"}"#);
+
+        let digits = rig.admin.waiting_enrolments()?.first().and_then(|it| it.digits).ok_or("no digits")?;
+        let listed = run(data, &["enrolments", "list"])?.ok_or("no list")?;
+        let id = begun.enrolment.to_string();
+        assert!(listed.contains(&digits.to_string()) && listed.contains(&id), "{listed}");
+        assert!(run(data, &["enrolments", decision, "--enrolment", &id])?.is_some());
+        let decided = rig.proved(&phone, "/v1/enrol/finish", None, finish).await?;
+        assert_eq!(decided.status(), status, "{decision}");
+        assert!(run(data, &["enrolments", decision, "--enrolment", &id])?.is_none(), "decided once");
+    }
+    assert_eq!(rig.admin.devices()?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pins_are_changed_by_the_root_key_and_handed_out_as_a_bundle() -> TestResult {
+    let rig = rig().await?;
+    let data = Some(rig.dir.path());
+    let key = rig.dir.path().join("keep-offline/root.key").to_string_lossy().into_owned();
+    let known = run(data, &["pin"])?.ok_or("no pins")?;
+    let (used, spare) = known.trim().split_once('\n').ok_or("two pins")?;
+    let new = SpkiPin([9; 32]).to_string();
+    assert!(run(data, &["root", "bundle"])?.is_none(), "there is no root after the first yet");
+
+    let set = |pins: &[&str], more: &[&str]| {
+        let pins = pins.iter().flat_map(|pin| ["--pin", *pin]);
+        let args: Vec<&str> = ["root", "set-pins", "--root-key", &key]
+            .into_iter()
+            .chain(pins)
+            .chain(more.iter().copied())
+            .collect();
+        run(data, &args)
+    };
+    assert!(set(&[used], &[])?.is_none(), "one pin is too few");
+    assert!(set(&[spare, &new], &[])?.is_none(), "the pin in use can't go at once");
+    let said = set(&[used, spare, &new], &[])?.ok_or("not published")?;
+    assert!(said.contains("Root 2") && said.contains(&new), "{said}");
+    let said = set(&[spare, &new], &["--emergency"])?.ok_or("not published")?;
+    assert!(said.contains("Root 3") && said.contains("is not among them"), "{said}");
+
+    let out = rig.dir.path().join("roots.txt");
+    let said = run(data, &["root", "bundle", "--out", &out.to_string_lossy()])?.ok_or("no bundle")?;
+    let text = std::fs::read_to_string(&out)?;
+    assert!(said.contains(text.trim()) && RootBundle::from_text(&text).is_ok());
+    assert!(said.contains('█'), "a code to scan");
+    assert!(
+        run(data, &["root", "bundle", "--out", &out.to_string_lossy()])?.is_none(),
+        "no file is replaced"
+    );
+
+    for _ in 0..6 {
+        assert!(run(data, &["root", "renew", "--root-key", &key])?.is_some());
+    }
+    let said = run(data, &["root", "bundle"])?.ok_or("no bundle")?;
+    assert!(said.contains("too long for one QR code") && said.contains("RMR1:"), "{said}");
+    let said = run(data, &["root", "bundle", "--after", "8"])?.ok_or("no bundle")?;
+    assert!(said.contains('█'), "the last root alone fits");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::RoundsmanError;
 use super::reasons::broken_rule;
+use roundsman_core::protocol::root_bundle::RootBundleError;
 use roundsman_core::protocol::ticket::TicketError;
 use roundsman_core::protocol::{ErrorCode, Problem};
 use roundsman_core::store::StoreError;
@@ -21,7 +22,10 @@ impl From<Error> for RoundsmanError {
             Error::Rule(rule) => rule.into(),
             Error::VisitInProgress { visit } => Self::VisitInProgress { visit },
             Error::NotFound => Self::NotFound,
-            Error::Ticket(TicketError::NewerVersion) => Self::UpdateNeeded,
+            Error::Ticket(TicketError::NewerVersion) | Error::RootBundle(RootBundleError::NewerVersion) => {
+                Self::UpdateNeeded
+            }
+            Error::RootBundle(error) => Self::RootBundle { reason: error.to_string() },
             Error::Ticket(TicketError::NotATicket | TicketError::Untrustworthy) => Self::TicketInvalid,
             Error::Offline => Self::Offline,
             Error::WrongPin => Self::WrongPin,
@@ -47,6 +51,9 @@ impl From<Problem> for RoundsmanError {
             ErrorCode::TicketUnknown => Self::TicketInvalid,
             ErrorCode::TicketExpired => Self::TicketExpired,
             ErrorCode::TicketUsed => Self::TicketUsed,
+            ErrorCode::ConfirmationNeeded => Self::ConfirmationNeeded,
+            ErrorCode::EnrolmentRefused => Self::EnrolmentRefused,
+            ErrorCode::EnrolmentExpired => Self::EnrolmentExpired,
             ErrorCode::TokenInvalid | ErrorCode::DeviceUnknown => Self::UnknownDevice,
             ErrorCode::DeviceBlocked => Self::LockedByAdministrator,
             ErrorCode::Busy | ErrorCode::Internal | ErrorCode::RescueFull => Self::ServerBusy,

@@ -4,6 +4,8 @@
 //! answers each with one line of JSON, `{"error": …}` if it failed:
 //!
 //! - `ticket` issues an enrolment code for the rep: `{"ticket": …}`;
+//! - `compare` has digits compared from now on: `{"done": …}`;
+//! - `digits` tells those of the device that waits: `{"digits": …}`; `confirm` confirms them: `{"done": …}`;
 //! - `lock NAME`, `unlock NAME`, `wipe NAME` command the device of that name: `{"done": …}`;
 //! - `status NAME` tells how it stands for the administrator: `{"status": …}`;
 //! - `rescued NAME` opens the unsent work that the device of that name has handed over, takes it into the records and
@@ -18,7 +20,7 @@ use roundsman_model::{DeviceId, Role, UserId};
 use roundsman_protocol::lease::Lease;
 use roundsman_protocol::policy::Policy;
 use roundsman_protocol::posture::Verdict;
-use roundsman_server::admin::{Admin, LeaseTerms, Mapping, NewUser, TerritoryFrom};
+use roundsman_server::admin::{Admin, EnrolmentView, LeaseTerms, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::keyfile::KeyFile;
 use roundsman_server::{Config, NewAdmin, Secret, Server};
 use serde_json::{Value, json};
@@ -141,6 +143,12 @@ impl Stage {
                 let policy = Policy { biometrics: name == "on", ..admin.policy()? };
                 admin.set_policy(Admin::OPERATOR, policy)?;
             }
+            "compare" => admin.set_confirms_enrolments(Admin::OPERATOR, true)?,
+            "digits" => {
+                let digits = self.waiting()?.digits.context("it shows no digits yet")?;
+                return Ok(json!({ "digits": digits.to_string() }));
+            }
+            "confirm" => admin.confirm_enrolment(Admin::OPERATOR, self.waiting()?.id)?,
             "lock" => admin.lock(Admin::OPERATOR, self.device(name)?, "a test")?,
             "unlock" => admin.unlock(Admin::OPERATOR, self.device(name)?)?,
             "wipe" => {
@@ -150,6 +158,10 @@ impl Stage {
             other => bail!("there is no command {other}"),
         }
         Ok(json!({ "done": word }))
+    }
+
+    fn waiting(&self) -> Result<EnrolmentView> {
+        self.admin.waiting_enrolments()?.pop().context("no device waits")
     }
 
     fn device(&self, name: &str) -> Result<DeviceId> {

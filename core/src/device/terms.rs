@@ -6,6 +6,7 @@ use crate::vault::Renewal;
 use roundsman_protocol::api::CheckinAnswer;
 use roundsman_protocol::command::{Command, Refusal};
 use roundsman_protocol::envelope::Envelope;
+use roundsman_protocol::root_bundle::{RootBundle, RootBundleError};
 
 /// A lease named a command that was not given.
 #[derive(Default)]
@@ -68,20 +69,30 @@ impl Device {
         match root.follow(chain, self.vault.earliest()?) {
             Ok(None) => Ok(None),
             Ok(Some((root, envelope))) => {
-                self.vault.update(|record| {
-                    let profile = &mut record.profile;
-                    profile.root = envelope.to_vec();
-                    if !root.pins.is_empty() {
-                        profile.pins = root.pins;
-                    }
-                    if let Some(url) = root.url.filter(|url| !url.is_empty()) {
-                        profile.url = url;
-                    }
-                })?;
+                self.vault.update(|record| record.profile.adopt(&root, envelope))?;
                 Ok(None)
             }
             Err(error) => Ok(Some(DeviceEvent::RootRefused(error))),
         }
+    }
+
+    /// Follows roots that were brought by hand, as if they had come with a check-in.
+    ///
+    /// # Errors
+    /// Not enrolled, wiped, or the disk failed; within, why the roots are not to be trusted.
+    pub fn take_root_bundle(&self, bundle: &RootBundle) -> Result<Result<u32, RootBundleError>, VaultError> {
+        let _gate = self.vault.gate();
+        let known = self.vault.read(|record| record.profile.root())??;
+        let (root, envelope) = match bundle.follow(&known, self.vault.earliest()?) {
+            Ok(news) => news,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.vault.update(|record| record.profile.adopt(&root, &envelope))?;
+        if let Err(error) = self.vault.resume() {
+            // The share may have to be sealed anew; the next report comes back to it.
+            tracing::warn!(%error, "an interrupted change could not be finished yet");
+        }
+        Ok(Ok(root.version))
     }
 
     /// Takes a policy and a lease. One that is not valid changes nothing.

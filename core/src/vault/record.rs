@@ -48,6 +48,17 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Trusts this root, whose envelope was verified, and goes by its pins and its address if it has any.
+    pub(crate) fn adopt(&mut self, root: &Root, envelope: &[u8]) {
+        self.root = envelope.to_vec();
+        if !root.pins.is_empty() {
+            self.pins.clone_from(&root.pins);
+        }
+        if let Some(url) = root.url.as_ref().filter(|url| !url.is_empty()) {
+            self.url.clone_from(url);
+        }
+    }
+
     /// The organisation's keys.
     pub(crate) fn root(&self) -> Result<Root, VaultError> {
         // The envelope was checked against the ticket at enrolment and is authenticated with the record since.

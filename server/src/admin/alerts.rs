@@ -34,11 +34,13 @@ pub enum AlertKind {
     AuditLog,
     /// The root metadata expires soon.
     RootExpires,
+    /// A device that wanted to be enrolled was refused: the digits did not match.
+    EnrolmentRefused,
 }
 
 impl AlertKind {
     /// Every kind, with the name it is stored under.
-    pub(crate) const NAMES: [(Self, &'static str); 12] = [
+    pub(crate) const NAMES: [(Self, &'static str); 13] = [
         (Self::Copied, "copied"),
         (Self::StoreWentBack, "store_went_back"),
         (Self::TokenReuse, "token_reuse"),
@@ -51,6 +53,7 @@ impl AlertKind {
         (Self::WipeVoid, "wipe_void"),
         (Self::AuditLog, "audit_log"),
         (Self::RootExpires, "root_expires"),
+        (Self::EnrolmentRefused, "enrolment_refused"),
     ];
 
     /// The words for people.
@@ -68,6 +71,9 @@ impl AlertKind {
             Self::WipeVoid => "the approvals of this device's wipe no longer count: propose it again",
             Self::AuditLog => "entries of this device's audit log are missing or were changed",
             Self::RootExpires => "the root expires: sign it anew with `root renew` and the root key",
+            Self::EnrolmentRefused => {
+                "an enrolment was refused, as the digits did not match: somebody may have seen the code"
+            }
         }
     }
 }

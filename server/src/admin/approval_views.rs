@@ -144,8 +144,11 @@ pub struct RootChange {
     pub root_keys: Option<Vec<PublicKey>>,
     /// How many of them a root takes.
     pub root_threshold: Option<u8>,
-    /// The keys the server's certificate may have.
+    /// All keys the server's certificate may have from then on: two at least.
     pub pins: Option<Vec<SpkiPin>>,
+    /// Whether pins may leave before those that stay have been published for 30 days. Devices that were away since
+    /// may need a bundle by hand.
+    pub pins_emergency: bool,
     /// The server's address, or none of its own.
     pub url: Option<Option<String>>,
     /// Whether the server makes itself a new key for commands.

@@ -36,6 +36,18 @@ pub enum AdminError {
     /// The root names no key that the server holds.
     #[error("the root names no command key or release key of this server; draft it here again")]
     RootWithoutServer,
+    /// A pin would leave before the ones that stay are known everywhere.
+    #[error(
+        "a pin may leave once all that stay have been published for 30 days; add new ones first, or say that it is an \
+         emergency"
+    )]
+    PinsTooSoon,
+    /// Fewer than two different pins.
+    #[error("name at least two different pins: one in use, and one whose key is kept offline")]
+    PinsTooFew,
+    /// The enrolment has no digits yet, was decided, or has waited too long.
+    #[error("this enrolment has no digits yet, was decided already, or has waited too long")]
+    EnrolmentClosed,
     /// The policy can't be kept.
     #[error("the vault must close after 15 seconds to 15 minutes, and patches have a date YYYY-MM-DD")]
     PolicyInvalid,

@@ -6,11 +6,13 @@
 mod alerts;
 mod approval_views;
 mod audit;
+mod enrolments;
 mod error;
 mod escrow;
 mod fleet;
 mod import;
 mod people;
+mod pins;
 mod policy;
 mod records;
 mod rescue;
@@ -29,6 +31,7 @@ pub use approval_views::{
     ApprovalView, ApproverView, RootChange, RootProposal, RootView, WipeProposal, WipeStanding,
 };
 pub use audit::{AuditEntryView, AuditStatusView};
+pub use enrolments::EnrolmentView;
 pub use error::{AdminError, SignInError};
 pub use escrow::RestoredShares;
 pub use import::{ImportError, ImportReport, Mapping, RowError, TerritoryFrom};

@@ -1,6 +1,6 @@
 //! Roots: which keys the organisation trusts, and how that changes.
 
-use super::{Admin, AdminError, ApproverView, RootChange, RootProposal, RootView, allow, record, time};
+use super::{Admin, AdminError, ApproverView, RootChange, RootProposal, RootView, allow, pins, record, time};
 use crate::admin::{AlertKind, DeviceStatus};
 use crate::devices::alerts::raise;
 use crate::devices::wipes;
@@ -10,7 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_model::UserId;
 use roundsman_protocol::envelope::{Envelope, KeySignature};
 use roundsman_protocol::keys::KeyId;
-use roundsman_protocol::root::{PublicKey, RoleKeys, Root, RootError};
+use roundsman_protocol::root::{MAX_ROOTS, PublicKey, RoleKeys, Root, RootError};
+use roundsman_protocol::root_bundle::RootBundle;
 
 impl Admin {
     /// The present root.
@@ -28,17 +29,36 @@ impl Admin {
     /// approvers are kept.
     ///
     /// # Errors
-    /// A name or a role can't be.
+    /// A name or a role can't be; [`AdminError::PinsTooFew`]; [`AdminError::PinsTooSoon`] unless it is an emergency.
     pub fn propose_root(&self, actor: UserId, change: RootChange) -> Result<RootProposal, AdminError> {
         let now = self.app.now();
         let mut tx = self.app.storage.write()?;
         allow(tx.as_ref(), actor)?;
         let keys = self.app.keys(tx.as_ref())?;
+        match &change.pins {
+            Some(next) if change.pins_emergency => pins::enough(next)?,
+            Some(next) => pins::may_follow(tx.as_ref(), &keys.root, &self.app.pins, next, now)?,
+            None => {}
+        }
         let root = next(tx.as_mut(), &keys.root, change, now)?;
         root.usable()?;
         record(tx.as_mut(), actor, "propose_root", root.version, now)?;
         tx.commit()?;
         Ok(RootProposal { version: root.version, payload: root.to_bytes() })
+    }
+
+    /// The signed roots after a version, for devices that don't reach this server: the text of a QR code or a file.
+    /// What it says is public, and good for every device that knows that version or a later one.
+    ///
+    /// # Errors
+    /// [`AdminError::NotFound`] if no root is later.
+    pub fn root_bundle(&self, after: u32) -> Result<RootBundle, AdminError> {
+        let tx = self.app.storage.read()?;
+        let roots = tx.roots_after(after, MAX_ROOTS)?;
+        if roots.is_empty() {
+            return Err(AdminError::NotFound);
+        }
+        Ok(RootBundle::new(self.app.keys(tx.as_ref())?.org(), after.saturating_add(1), roots))
     }
 
     /// Makes a signed root the present one. Devices get it with their next report. What the server signs from now
@@ -68,7 +88,7 @@ impl Admin {
         if !ours {
             return Err(AdminError::RootWithoutServer);
         }
-        tx.add_root(root.version, &envelope)?;
+        tx.add_root(root.version, &envelope, now.timestamp_millis())?;
         settle_wipes(tx.as_mut(), &present.root, &root, now)?;
         record(tx.as_mut(), Self::OPERATOR, "publish_root", root.version, now)?;
         let fresh = self.app.keys(tx.as_ref())?;

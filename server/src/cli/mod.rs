@@ -1,6 +1,7 @@
 //! Commands of the command line that have more to say than one line.
 
 pub(crate) mod audit;
+pub(crate) mod enrolments;
 pub(crate) mod escrow;
 pub(crate) mod policy;
 pub(crate) mod rescue;

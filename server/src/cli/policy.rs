@@ -2,7 +2,7 @@
 
 use crate::Data;
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use roundsman_protocol::lease::Lease;
 use roundsman_server::Admin;
 use roundsman_server::admin::LeaseTerms;
@@ -33,11 +33,29 @@ pub(crate) enum PolicyCommand {
         /// The JSON file.
         file: PathBuf,
     },
+    /// Shows or sets whether somebody compares six digits on phone and console before a device is let in.
+    #[command(after_help = "Examples:\n  roundsman-server policy enrolments --data ./data\n  \
+        roundsman-server policy enrolments --data ./data --confirm on")]
+    Enrolments {
+        #[command(flatten)]
+        data: Data,
+        /// `on`: a device waits until its digits were confirmed. `off`: the code alone lets it in.
+        #[arg(long, value_name = "on|off")]
+        confirm: Option<Switch>,
+    },
     /// Shows or sets how long devices may stay away from the server.
     #[command(after_help = "Examples:\n  roundsman-server policy lease --data ./data\n  \
         roundsman-server policy lease --data ./data --lock-days 3 --wipe-days 60\n  \
         roundsman-server policy lease --data ./data --never-wipe")]
     Lease(LeaseArgs),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 #[derive(Args)]
@@ -77,8 +95,24 @@ pub(crate) fn run(command: PolicyCommand) -> Result<()> {
             println!("Policy {} is in force. Devices get it with their next report.", set.version);
             Ok(())
         }
+        PolicyCommand::Enrolments { data, confirm } => enrolments(&data, confirm),
         PolicyCommand::Lease(args) => lease(&args),
     }
+}
+
+fn enrolments(data: &Data, confirm: Option<Switch>) -> Result<()> {
+    let admin = Admin::open(&data.dir)?;
+    if let Some(confirm) = confirm {
+        admin.set_confirms_enrolments(Admin::OPERATOR, confirm == Switch::On)?;
+    }
+    if admin.confirms_enrolments()? {
+        println!(
+            "A device is let in after somebody has compared its digits: `enrolments list`, or the console."
+        );
+    } else {
+        println!("The code alone lets a device in; no digits are compared.");
+    }
+    Ok(())
 }
 
 fn lease(args: &LeaseArgs) -> Result<()> {

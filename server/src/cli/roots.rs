@@ -3,14 +3,19 @@
 use crate::Data;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use roundsman_protocol::b64;
 use roundsman_protocol::envelope::Domain;
 use roundsman_protocol::keys::KeyId;
 use roundsman_protocol::root::PublicKey;
+use roundsman_protocol::ticket::SpkiPin;
 use roundsman_server::Admin;
 use roundsman_server::admin::{RootChange, RootView};
 use roundsman_server::keyfile::{KeyFile, KeyKind};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub(crate) enum RootCommand {
@@ -56,6 +61,36 @@ pub(crate) enum RootCommand {
         #[command(flatten)]
         signed: Signed,
     },
+    /// Sets the keys that the server's certificate may have. A pin leaves only after those that stay have been
+    /// published for 30 days.
+    #[command(after_help = "Examples:\n  \
+        roundsman-server root set-pins --data ./data --root-key root.key --pin sha256/3q2-7w… --pin sha256/Jx0p…\n  \
+        roundsman-server root set-pins --data ./data --root-key root.key --emergency --pin … --pin …\n\n\
+        `pin` shows the pins of the certificate in use and of the spare.")]
+    SetPins {
+        #[command(flatten)]
+        signed: Signed,
+        /// A pin; repeat it, two at least.
+        #[arg(long = "pin", value_name = "PIN", required = true, value_parser = pin)]
+        pins: Vec<SpkiPin>,
+        /// Drops pins at once, as their keys are lost or stolen. Devices that don't know the others yet need a bundle.
+        #[arg(long)]
+        emergency: bool,
+    },
+    /// Prints the signed roots after a version, for devices that no longer reach the server since every pin they know
+    /// is dead. They take it as a QR code or as text, and no network is needed for it. Nothing in it is secret.
+    #[command(after_help = "Examples:\n  roundsman-server root bundle --data ./data\n  \
+        roundsman-server root bundle --data ./data --after 3 --out roots.txt")]
+    Bundle {
+        #[command(flatten)]
+        data: Data,
+        /// The version of the root that the devices know; 1 is good for all.
+        #[arg(long, value_name = "VERSION", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        after: u32,
+        /// Writes the text to a new file besides.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Has the server sign with a new key, and devices no longer trust the old one.
     #[command(after_help = "Example:\n  \
         roundsman-server root rotate-command-key --data ./data --root-key root.key")]
@@ -99,6 +134,17 @@ pub(crate) fn run(command: RootCommand) -> Result<()> {
             (signed, RootChange { approver_threshold: Some(approvers), ..RootChange::default() })
         }
         RootCommand::Renew { signed } => (signed, RootChange::default()),
+        RootCommand::SetPins { signed, pins, emergency } => {
+            let in_use = Admin::open(&signed.data.dir)?.pins().first().copied();
+            if !in_use.is_some_and(|in_use| pins.contains(&in_use)) {
+                println!(
+                    "The key of the present certificate is not among them: devices then reach this server only if its \
+                     issuer's is, or after its certificate was changed."
+                );
+            }
+            (signed, RootChange { pins: Some(pins), pins_emergency: emergency, ..RootChange::default() })
+        }
+        RootCommand::Bundle { data, after, out } => return bundle(&data, after, out.as_deref()),
         RootCommand::RotateCommandKey { signed } => {
             (signed, RootChange { rotate_command_key: true, ..RootChange::default() })
         }
@@ -130,6 +176,27 @@ fn publish(signed: &Signed, change: RootChange) -> Result<()> {
     Ok(())
 }
 
+fn bundle(data: &Data, after: u32, out: Option<&Path>) -> Result<()> {
+    let text = Admin::open(&data.dir)?
+        .root_bundle(after)
+        .with_context(|| format!("there is no root after {after}"))?
+        .to_text();
+    if let Some(path) = out {
+        let mut file = File::create_new(path).with_context(|| format!("{} can't be made", path.display()))?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+    }
+    // The least redundancy leaves the most room.
+    match QrCode::with_error_correction_level(&text, EcLevel::L) {
+        Ok(code) => println!("{}\n{text}\n", code.render::<Dense1x2>().build()),
+        Err(_) => println!(
+            "{text}\n\nThis is too long for one QR code. Send the text, or take a later --after: only the roots that the \
+             devices don't know are needed."
+        ),
+    }
+    Ok(())
+}
+
 fn show(root: &RootView) {
     println!("Root {}, to be replaced before {}", root.version, root.expires_at.format("%Y-%m-%d"));
     println!("A wipe takes {} of these approvers:", root.approver_threshold);
@@ -140,10 +207,23 @@ fn show(root: &RootView) {
     for key in &root.root_keys {
         println!("  {}", KeyId::of(&key.0));
     }
+    if root.pins.is_empty() {
+        println!("Devices go by the pins of their enrolment codes.");
+    } else {
+        println!("The server's certificate may have these keys:");
+    }
+    for pin in &root.pins {
+        println!("  {pin}");
+    }
     println!("The server signs with:");
     for key in &root.command_keys {
         println!("  {}", KeyId::of(&key.0));
     }
+}
+
+fn pin(text: &str) -> Result<SpkiPin, String> {
+    SpkiPin::from_text(text)
+        .ok_or_else(|| "a pin is sha256/ and 43 letters and digits in base64url".to_owned())
 }
 
 fn public_key(text: &str) -> Result<PublicKey, String> {

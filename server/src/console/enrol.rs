@@ -94,6 +94,8 @@ struct TicketPage {
     expires: When,
     left: String,
     expired: bool,
+    /// Whether digits are compared before the device is let in.
+    confirms: bool,
 }
 
 /// The ticket, as long as it holds.
@@ -107,6 +109,7 @@ pub(super) async fn show(
         Code::SecondFactor { .. } => None,
     });
     let (text, owner, expires) = found.flatten().ok_or(PageError::NotFound)?;
+    let confirms = console.ask(crate::Admin::confirms_enrolments).await?;
     let now = Utc::now();
     let minutes = (expires - now).num_seconds().max(0).unsigned_abs().div_ceil(60);
     let page = TicketPage {
@@ -117,6 +120,7 @@ pub(super) async fn show(
         expires: When::new(expires, now),
         left: format!("{minutes} min"),
         expired: expires <= now,
+        confirms,
     };
     render(&visitor, StatusCode::OK, &page)
 }

@@ -21,10 +21,13 @@ pub(super) enum Flash {
     RescuedTaken,
     RescuedDismissed,
     AlertSeen,
+    EnrolmentConfirmed,
+    EnrolmentRefused,
+    EnrolmentsSet,
 }
 
 impl Flash {
-    const ALL: [(Self, &'static str, &'static str); 11] = [
+    const ALL: [(Self, &'static str, &'static str); 14] = [
         (Self::Locked, "locked", "Lock ordered. The device carries it out the next time it is online."),
         (
             Self::UnlockGranted,
@@ -44,6 +47,21 @@ impl Flash {
         (Self::RescuedTaken, "rescued-taken", "Taken into the records, under the name of who made it."),
         (Self::RescuedDismissed, "rescued-dismissed", "Dismissed. Its content is deleted in 30 days."),
         (Self::AlertSeen, "alert-seen", "Noted as seen. If it happens again, there is a new alert."),
+        (
+            Self::EnrolmentConfirmed,
+            "enrolment-confirmed",
+            "Confirmed. The device is let in when it next asks.",
+        ),
+        (
+            Self::EnrolmentRefused,
+            "enrolment-refused",
+            "Refused for good. Find out who else has seen the code before you issue another.",
+        ),
+        (
+            Self::EnrolmentsSet,
+            "enrolments-set",
+            "Saved. It holds for every code that is scanned from now on.",
+        ),
     ];
 
     /// The sentence to show.

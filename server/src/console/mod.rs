@@ -17,6 +17,7 @@ mod condition;
 mod customers;
 mod devices;
 mod enrol;
+mod enrolments;
 mod flash;
 mod headers;
 mod import;
@@ -106,6 +107,9 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/console/rescue/devices/{device}/take", post(rescue::take_all))
         .route("/console/enrol", get(enrol::choose).post(enrol::issue))
         .route("/console/enrol/{code}", get(enrol::show))
+        .route("/console/enrolments", get(enrolments::page).post(enrolments::set))
+        .route("/console/enrolments/{enrolment}/confirm", post(enrolments::confirm))
+        .route("/console/enrolments/{enrolment}/refuse", post(enrolments::refuse))
         .route("/console/users", get(users::list))
         .route("/console/users/new", get(users::new_page).post(users::create))
         .route("/console/users/{user}", get(users::detail).post(users::set_territories))

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod approvals;
+mod enrolments;
 mod forms;
 mod rescue;
 

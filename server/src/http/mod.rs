@@ -58,6 +58,8 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, NoEntropy> {
     let v1 = Router::new()
         .route("/v1/root", get(root::get))
         .route("/v1/enrol", post(enrol::post))
+        .route("/v1/enrol/begin", post(enrol::begin))
+        .route("/v1/enrol/finish", post(enrol::finish))
         .route("/v1/token", post(token::post))
         .route("/v1/device/checkin", post(checkin::post))
         .layer(DefaultBodyLimit::max(MAX_JSON))

@@ -45,13 +45,15 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Malformed => StatusCode::BAD_REQUEST,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::NotFound | ErrorCode::TicketUnknown => StatusCode::NOT_FOUND,
-        ErrorCode::TicketExpired | ErrorCode::TicketUsed => StatusCode::GONE,
+        ErrorCode::TicketExpired | ErrorCode::TicketUsed | ErrorCode::EnrolmentExpired => StatusCode::GONE,
         ErrorCode::ProofInvalid
         | ErrorCode::UseDpopNonce
         | ErrorCode::TokenExpired
         | ErrorCode::TokenInvalid
         | ErrorCode::DeviceUnknown => StatusCode::UNAUTHORIZED,
-        ErrorCode::DeviceBlocked => StatusCode::FORBIDDEN,
+        ErrorCode::DeviceBlocked | ErrorCode::ConfirmationNeeded | ErrorCode::EnrolmentRefused => {
+            StatusCode::FORBIDDEN
+        }
         ErrorCode::SeqGap | ErrorCode::CursorAhead => StatusCode::CONFLICT,
         ErrorCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::RescueFull => StatusCode::INSUFFICIENT_STORAGE,

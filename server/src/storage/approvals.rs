@@ -58,6 +58,8 @@ pub struct StoredApproval {
 pub trait ApprovalsRead {
     /// The version of the present root; `None` before the first.
     fn root_version(&self) -> Result<Option<u32>>;
+    /// When each root was published, in order: milliseconds since 1970; 0 for those that count as old.
+    fn root_times(&self) -> Result<Vec<(Vec<u8>, i64)>>;
     /// The envelopes of the roots after a version, in order, `limit` at most.
     fn roots_after(&self, version: u32, limit: usize) -> Result<Vec<Vec<u8>>>;
     /// Whose this key is.
@@ -79,7 +81,7 @@ pub trait ApprovalsRead {
 /// Writing roots, approvers, proposals and policies.
 pub trait ApprovalsWrite {
     /// Appends a root to the chain.
-    fn add_root(&mut self, version: u32, envelope: &[u8]) -> Result<()>;
+    fn add_root(&mut self, version: u32, envelope: &[u8], at_ms: i64) -> Result<()>;
     /// Notes whose an approver's key is.
     fn put_approver(&mut self, public: &PublicKey, label: &str) -> Result<()>;
     /// Adds or replaces a proposed wipe.

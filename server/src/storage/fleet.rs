@@ -46,6 +46,8 @@ pub struct StoredDevice {
 pub struct StoredTicket {
     /// SHA-256 of the secret.
     pub token: [u8; 32],
+    /// The digest of all that the ticket says; none for tickets of earlier versions.
+    pub digest: Option<[u8; 32]>,
     /// Whose it is.
     pub user: UserId,
     /// Until when it holds: milliseconds since 1970.

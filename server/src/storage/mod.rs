@@ -6,6 +6,7 @@
 mod alerts;
 mod approvals;
 mod audit;
+mod enrolments;
 mod fleet;
 mod people;
 mod records;
@@ -15,6 +16,7 @@ pub(crate) mod sqlite;
 pub use alerts::{AlertsRead, AlertsWrite, StoredAlert, StoredWatch, TurnState};
 pub use approvals::{ApprovalsRead, ApprovalsWrite, ProposalState, StoredApproval, StoredProposal};
 pub use audit::{AuditRead, AuditWrite, Columns, StoredEntry, StoredFault, StoredHead};
+pub use enrolments::{EnrolmentState, EnrolmentsRead, EnrolmentsWrite, StoredEnrolment};
 pub use fleet::{
     CommandState, FleetRead, FleetWrite, RefreshToken, StoredCommand, StoredDevice, StoredForm,
     StoredMutation, StoredReceipt, StoredShare, StoredTicket,
@@ -68,13 +70,21 @@ pub trait Storage: Send + Sync {
 
 /// A view of one moment.
 pub trait ReadTx:
-    RecordsRead + PeopleRead + FleetRead + ApprovalsRead + AlertsRead + RescueRead + AuditRead
+    RecordsRead + PeopleRead + FleetRead + EnrolmentsRead + ApprovalsRead + AlertsRead + RescueRead + AuditRead
 {
 }
 
 /// A change that happens whole or not at all.
 pub trait WriteTx:
-    ReadTx + RecordsWrite + PeopleWrite + FleetWrite + ApprovalsWrite + AlertsWrite + RescueWrite + AuditWrite
+    ReadTx
+    + RecordsWrite
+    + PeopleWrite
+    + FleetWrite
+    + EnrolmentsWrite
+    + ApprovalsWrite
+    + AlertsWrite
+    + RescueWrite
+    + AuditWrite
 {
     /// Makes the change durable.
     fn commit(self: Box<Self>) -> Result<()>;

@@ -58,6 +58,19 @@ public final class Roundsman: Sendable {
         try await client.enrol(ticket: ticket, passcode: passcode)
     }
 
+    /// Begins to join an organisation that compares digits: show `digits()`, ask `isConfirmed()` every few seconds,
+    /// then call `finish(passcode:)`.
+    public func beginEnrolment(ticket: String) async throws -> PendingEnrolment {
+        try await client.beginEnrolment(ticket: ticket)
+    }
+
+    /// Takes the organisation's signed keys from a code that the administrator shows, without a network: when the
+    /// server's keys were replaced and every call fails with `WrongPin`. Returns their version.
+    @discardableResult
+    public func takeRootBundle(_ text: String) async throws -> UInt32 {
+        try await client.takeRootBundle(text: text)
+    }
+
     /// Opens the vault; takes about half a second by design. Empties `passcode`.
     public func unlock(_ passcode: Passcode) async throws {
         try await client.unlock(passcode: passcode)

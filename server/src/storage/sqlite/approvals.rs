@@ -37,6 +37,12 @@ impl ApprovalsRead for Tx<'_> {
         self.one("SELECT version FROM root ORDER BY version DESC LIMIT 1", [], |row| Ok(row.get("version")?))
     }
 
+    fn root_times(&self) -> Result<Vec<(Vec<u8>, i64)>> {
+        self.all("SELECT envelope, published_ms FROM root ORDER BY version", [], |row| {
+            Ok((row.get("envelope")?, row.get("published_ms")?))
+        })
+    }
+
     fn roots_after(&self, version: u32, limit: usize) -> Result<Vec<Vec<u8>>> {
         self.all(
             "SELECT envelope FROM root WHERE version > ?1 ORDER BY version LIMIT ?2",
@@ -87,8 +93,11 @@ impl ApprovalsRead for Tx<'_> {
 }
 
 impl ApprovalsWrite for Tx<'_> {
-    fn add_root(&mut self, version: u32, envelope: &[u8]) -> Result<()> {
-        self.run("INSERT INTO root (version, envelope) VALUES (?1, ?2)", params![version, envelope])?;
+    fn add_root(&mut self, version: u32, envelope: &[u8], at_ms: i64) -> Result<()> {
+        self.run(
+            "INSERT INTO root (version, envelope, published_ms) VALUES (?1, ?2, ?3)",
+            params![version, envelope, at_ms],
+        )?;
         Ok(())
     }
 

@@ -53,6 +53,7 @@ impl FleetRead for Tx<'_> {
         self.one("SELECT * FROM ticket WHERE token = ?1", [token.as_slice()], |row| {
             Ok(StoredTicket {
                 token: bytes(row, "token")?,
+                digest: maybe_bytes(row, "digest")?,
                 user: UserId(id(row, "user")?),
                 expires_ms: row.get("expires_ms")?,
                 used_ms: row.get("used_ms")?,
@@ -158,8 +159,14 @@ impl FleetRead for Tx<'_> {
 impl FleetWrite for Tx<'_> {
     fn add_ticket(&mut self, ticket: &StoredTicket) -> Result<()> {
         self.run(
-            "INSERT INTO ticket (token, user, expires_ms, used_ms) VALUES (?1, ?2, ?3, ?4)",
-            params![ticket.token.as_slice(), blob(&ticket.user.0), ticket.expires_ms, ticket.used_ms],
+            "INSERT INTO ticket (token, digest, user, expires_ms, used_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                ticket.token.as_slice(),
+                ticket.digest.as_ref().map(|digest| digest.as_slice()),
+                blob(&ticket.user.0),
+                ticket.expires_ms,
+                ticket.used_ms
+            ],
         )?;
         Ok(())
     }

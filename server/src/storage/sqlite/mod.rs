@@ -3,6 +3,7 @@
 mod alerts;
 mod approvals;
 mod audit;
+mod enrolments;
 mod fleet;
 mod people;
 mod records;
@@ -20,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_approvers_and_alerts.sql"),
     include_str!("migrations/0003_rescue_and_audit.sql"),
+    include_str!("migrations/0004_enrolments.sql"),
 ];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.

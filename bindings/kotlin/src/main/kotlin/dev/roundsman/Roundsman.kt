@@ -59,6 +59,22 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
      */
     suspend fun enrol(ticket: String, passcode: Passcode) = following { client.enrol(ticket, passcode) }
 
+    /**
+     * Begins to join an organisation that compares digits: show [PendingEnrolment.digits], ask
+     * [PendingEnrolment.isConfirmed] every few seconds, then call [finishEnrolment].
+     */
+    suspend fun beginEnrolment(ticket: String): PendingEnrolment = client.beginEnrolment(ticket)
+
+    /** Joins with this passcode once the digits were confirmed; false before. Empties [passcode]. */
+    suspend fun finishEnrolment(pending: PendingEnrolment, passcode: Passcode): Boolean =
+        following { pending.finish(passcode) }
+
+    /**
+     * Takes the organisation's signed keys from a code that the administrator shows, without a network: when the
+     * server's keys were replaced and every call fails with [RoundsmanException.WrongPin].
+     */
+    suspend fun takeRootBundle(text: String): UInt = client.takeRootBundle(text)
+
     /** Opens the vault; takes about half a second by design. Empties [passcode]. */
     suspend fun unlock(passcode: Passcode) = following { client.unlock(passcode) }
 

@@ -88,6 +88,23 @@ class RefusalTest {
     }
 
     @Test
+    fun `a phone is let in by the digits on both screens and takes no keys that are none`() = onRig { rig ->
+        rig.server.compare()
+        val ticket = rig.server.ticket()
+        val ana = rig.phone("ana", JvmKeys())
+        assertFailsWith<RoundsmanException.ConfirmationNeeded> { ana.enrol(ticket, passcode()) }
+        ana.beginEnrolment(ticket).use { pending ->
+            assertEquals(rig.server.digits(), pending.digits())
+            assertEquals(false, pending.isConfirmed())
+            rig.server.confirm()
+            assertEquals(true, pending.isConfirmed())
+            assertEquals(true, ana.finishEnrolment(pending, passcode()))
+        }
+        assertEquals(ClientState.OPEN, ana.state.value)
+        assertFailsWith<RoundsmanException.RootBundle> { ana.takeRootBundle(ticket) }
+    }
+
+    @Test
     fun `a lost key is told from a keystore that fails for now`() = onRig { rig ->
         val keys = JvmKeys()
         val ana = rig.enrolled("ana", keys)

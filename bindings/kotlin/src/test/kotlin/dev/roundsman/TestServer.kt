@@ -19,6 +19,14 @@ class TestServer : AutoCloseable {
     /** A fresh enrolment code for the rep. */
     fun ticket(): String = ask("ticket", "ticket")
 
+    /** From now on digits are compared before a device is let in. */
+    fun compare() = ask("compare", "done")
+
+    /** What the console shows of the device that waits. */
+    fun digits(): String = ask("digits", "digits")
+
+    fun confirm() = ask("confirm", "done")
+
     fun lock(device: String) = ask("lock $device", "done")
 
     fun unlock(device: String) = ask("unlock $device", "done")
