@@ -464,6 +464,7 @@ impl Client {
             Err(VaultError::ClockTurnedBack | VaultError::ClockImplausible) => Closed::Clock,
             Err(VaultError::LeaseEnded) => Closed::Lease,
             Err(VaultError::PostureRefused { .. }) => Closed::Posture,
+            Err(VaultError::ShareNeeded) => Closed::Leash,
             _ if idle && self.inner.touch.is_over(vault) => Closed::Idle,
             _ => return None,
         };
