@@ -29,6 +29,10 @@ pub enum RoundsmanError {
     /// This device has joined an organisation already. Call `unlock`.
     #[error("this device is enrolled already")]
     AlreadyEnrolled,
+    /// The organisation keeps this device on a leash, and the server has to be heard first. Connect, call `checkIn`, then
+    /// `unlock`. No attempt was counted.
+    #[error("connect, check in, then unlock")]
+    ShareNeeded,
     /// The passcode is wrong. Let the person try again; with none left the device locks itself.
     #[error("the passcode is wrong, {attempts_left} attempts are left")]
     WrongPasscode {
@@ -270,6 +274,7 @@ impl From<VaultError> for RoundsmanError {
             VaultError::WrongPasscode { attempts_left } => Self::WrongPasscode { attempts_left },
             VaultError::Wait { seconds } => Self::Wait { seconds },
             VaultError::Locked => Self::LockedByAdministrator,
+            VaultError::ShareNeeded => Self::ShareNeeded,
             VaultError::Wiping | VaultError::Wiped => Self::Wiped,
             VaultError::Tampered { .. } | VaultError::Truncated { .. } | VaultError::Missing { .. } => {
                 Self::Damaged

@@ -56,6 +56,11 @@ impl Phone {
         names
     }
 
+    /// Whether a file of a release share is here.
+    pub fn has_share(&self) -> bool {
+        self.names("vault").iter().any(|name| name.starts_with("release"))
+    }
+
     /// Where the shim is to note the steps.
     pub fn log(&self) -> PathBuf {
         self.folder.join("steps.log")
