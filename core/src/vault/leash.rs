@@ -126,3 +126,65 @@ impl Vault {
         self.on_leash.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testbench::{Bench, Outcome, enforce};
+    use super::super::wipe::Why;
+    use super::super::{KdfCost, Passcode};
+    use super::*;
+    use roundsman_protocol::receipt::Trigger;
+
+    /// A vault whose share is on the leash, and the passcode.
+    fn leashed() -> Result<(Bench, Vault, Passcode), Box<dyn std::error::Error>> {
+        let right = Passcode::new("red kayak 7")?;
+        let bench = Bench::enrolled(&right)?;
+        let vault = bench.start(Some(KdfCost::FLOOR))?;
+        enforce(&vault, Policy { leash_h: Some(1), ..Policy::default() })?;
+        vault.update(|record| record.escrow.receipt = Some(b"the server has it".to_vec().into()))?;
+        vault.unlock(&right, &|| ())?;
+        assert!(vault.leashed() && vault.on_leash().is_some());
+        assert!(vault.folder().named(&["release."])?.is_empty());
+        Ok((bench, vault, right))
+    }
+
+    #[test]
+    fn a_passcode_puts_the_share_on_the_leash_and_a_lock_or_a_wipe_takes_it_out_of_memory() -> Outcome {
+        for wipes in [false, true] {
+            let (_bench, vault, _) = leashed()?;
+            let gate = vault.gate();
+            if wipes {
+                vault.wipe(Why::Own(Trigger::User), None, &|| ())?;
+            } else {
+                vault.lock(None, &|| ())?;
+            }
+            drop(gate);
+            assert!(vault.on_leash().is_none());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_that_says_so_before_the_file_is_gone_is_made_good_by_the_next_start() -> Outcome {
+        let (bench, vault, right) = leashed()?;
+        let (id, share) = vault.read(|record| (record.vault, record.escrow.share))?;
+        let held = vault.share(share)?;
+        held.store(&vault.folder(), &*vault.seams.entropy, share::PRESENT, id)?;
+        drop(vault);
+        let vault = bench.start(Some(KdfCost::FLOOR))?;
+        assert!(vault.folder().named(&["release."])?.is_empty());
+        assert!(matches!(vault.unlock(&right, &|| ()), Err(VaultError::ShareNeeded)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_policy_without_a_leash_writes_the_file_at_the_next_passcode() -> Outcome {
+        let (bench, vault, right) = leashed()?;
+        enforce(&vault, Policy::default())?;
+        vault.unlock(&right, &|| ())?;
+        assert!(!vault.leashed() && vault.on_leash().is_none());
+        drop(vault);
+        bench.start(Some(KdfCost::FLOOR))?.unlock(&right, &|| ())?;
+        Ok(())
+    }
+}

@@ -303,9 +303,9 @@ fn leash(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
 }
 
 fn unleash(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
-    let app = phone.start()?;
-    app.check_in()?;
-    ensure!(phone.has_share(), "the share is still away");
+    phone.start()?.check_in()?;
+    // Only the next start tells: until then the share is in memory.
+    phone.start()?.unlock(RIGHT)?;
     Ok(say("free".to_owned())?)
 }
 
