@@ -276,7 +276,7 @@ impl Client {
     }
 
     /// What time brings: keeps trusted time on disk, closes the vault after the policy's time without a touch, and
-    /// closes or wipes it when the lease has ended. Call it at least every five minutes while the app runs. Says why
+    /// closes or wipes it when the lease has ended, closes it when a leash has. Call it at least every five minutes while the app runs. Says why
     /// the vault was closed by it, if it was.
     ///
     /// # Errors

@@ -209,7 +209,7 @@ fn a_change_of_key_that_is_interrupted_anywhere_keeps_every_row_and_ends_with_on
             let other = if changed { &first.key } else { &settled.key };
             let sealed = app.vault.sealed_outbox(&app.vault.profile().unwrap()).unwrap();
             let path = app.vault.database_path();
-            let opened = lent(&other, |key| Store::open(&path, key, sealed, 0));
+            let opened = lent(other, |key| Store::open(&path, key, sealed, 0));
             assert_eq!(opened.is_err(), changed, "{what}: the database opens with the key that went");
             drop(opened);
             drop(app);
