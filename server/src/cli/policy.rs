@@ -104,7 +104,7 @@ fn leash(args: &LeashArgs) -> Result<()> {
     match leash_h {
         Some(hours) => println!("Phones open for {hours} hours after they last heard the server."),
         None => {
-            println!("There is no leash: phones open without the server for as long as their lease lasts.")
+            println!("There is no leash: phones open without the server for as long as their lease lasts.");
         }
     }
     Ok(())
