@@ -59,6 +59,8 @@ pub enum ClosedReason {
     Lease,
     /// The policy refuses the phone in the state that it is in: say what `concerns` says.
     Posture,
+    /// The device is on a leash and has not heard its server for the policy's hours: call `check_in`, then `unlock`.
+    Leash,
     /// The lease has ended for good, and a wipe has begun: call `check_in` until the state is `Wiped`.
     Wiped,
 }

@@ -33,6 +33,10 @@ pub enum RoundsmanError {
     /// This device has joined an organisation already. Call `unlock`.
     #[error("this device is enrolled already")]
     AlreadyEnrolled,
+    /// The organisation keeps this device on a leash, and the server has to be heard first. Connect, call `checkIn`, then
+    /// `unlock`. No attempt was counted.
+    #[error("connect, check in, then unlock")]
+    ShareNeeded,
     /// The passcode is wrong. Let the person try again; with none left the device locks or wipes itself.
     #[error("the passcode is wrong, {attempts_left} attempts are left")]
     WrongPasscode {

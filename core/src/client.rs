@@ -207,7 +207,7 @@ impl Client {
     }
 
     /// What time brings: keeps trusted time on disk, closes the vault after the policy's time without a touch, and
-    /// closes or wipes it when the lease has ended. Call it at least every five minutes while the app runs. Says why
+    /// closes or wipes it when the lease has ended, closes it when a leash has. Call it at least every five minutes while the app runs. Says why
     /// the vault was closed by it, if it was.
     ///
     /// # Errors
@@ -407,6 +407,7 @@ impl Client {
             Err(VaultError::ClockTurnedBack | VaultError::ClockImplausible) => Closed::Clock,
             Err(VaultError::LeaseEnded) => Closed::Lease,
             Err(VaultError::PostureRefused { .. }) => Closed::Posture,
+            Err(VaultError::ShareNeeded) => Closed::Leash,
             _ if idle && self.inner.touch.is_over(vault) => Closed::Idle,
             _ => return None,
         };

@@ -1,6 +1,6 @@
 //! The idle lock: how long the app was not touched, and why the client has closed its vault by itself.
 
-use crate::vault::{Reading, Vault};
+use crate::vault::{Moment, Vault};
 use std::sync::{Mutex, PoisonError};
 
 /// Why the client has closed the vault by itself.
@@ -14,6 +14,9 @@ pub enum Closed {
     Lease,
     /// The policy refuses the phone in the state that it is in.
     Posture,
+    /// The device is on a leash and has not heard its server for the policy's hours. A check-in lets the passcode open
+    /// it again.
+    Leash,
     /// The lease has ended for good: a wipe has begun.
     Wiped,
 }
@@ -22,41 +25,17 @@ pub enum Closed {
 #[derive(Default)]
 pub(crate) struct Touch(Mutex<Option<Moment>>);
 
-#[derive(Clone, Copy)]
-struct Moment {
-    reading: Reading,
-    /// Trusted time, for phones that can't tell the time since their start.
-    now_ms: i64,
-}
-
-impl Moment {
-    fn of(vault: &Vault) -> Self {
-        let reading = vault.reading();
-        Self { reading, now_ms: vault.now_ms() }
-    }
-
-    /// Milliseconds since an earlier moment.
-    fn since_ms(self, then: Self) -> u128 {
-        match (self.reading.boot, then.reading.boot) {
-            (Some(now), Some(then)) if now.boot == then.boot => {
-                now.elapsed.saturating_sub(then.elapsed).as_millis()
-            }
-            _ => u128::from(self.now_ms.saturating_sub(then.now_ms).max(0).unsigned_abs()),
-        }
-    }
-}
-
 impl Touch {
     /// The app is touched now.
     pub(crate) fn now(&self, vault: &Vault) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Moment::of(vault));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(vault.moment());
     }
 
     /// Whether the last touch was longer ago than the policy allows.
     pub(crate) fn is_over(&self, vault: &Vault) -> bool {
         let touched = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed_ms = u128::from(vault.policy().idle_lock_s) * 1000;
-        touched.is_some_and(|then| Moment::of(vault).since_ms(then) >= allowed_ms)
+        let allowed_ms = i64::from(vault.policy().idle_lock_s) * 1000;
+        touched.is_some_and(|then| vault.moment().since_ms(then) >= allowed_ms)
     }
 }
 

@@ -15,6 +15,7 @@
 use crate::audit::AuditReport;
 use crate::b64;
 use crate::escrow::{EscrowedShare, UnlockChallenge};
+use crate::hpke_seal::Sealed;
 use crate::posture::Posture;
 use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceId, OrgId, UserId};
@@ -136,7 +137,7 @@ pub struct Checkin {
     /// A release share that the server has not confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escrow: Option<EscrowedShare>,
-    /// A request for the share back.
+    /// A request for the share back, by a device that is locked or on a leash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlock: Option<UnlockChallenge>,
     /// The version of the root metadata it trusts.
@@ -240,6 +241,10 @@ pub struct CheckinAnswer {
     /// The envelope of the [`Checkpoint`](crate::audit::Checkpoint) for the audit entries that were stored.
     #[serde(with = "opt_b64", default, skip_serializing_if = "Option::is_none")]
     pub audit_checkpoint: Option<Vec<u8>>,
+    /// The release share of a device on a leash, sealed to the challenge of its report. It needs no signature: the
+    /// device knows its own share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Sealed>,
 }
 
 impl CheckinAnswer {
@@ -255,6 +260,7 @@ impl CheckinAnswer {
             policy: None,
             nonce: None,
             audit_checkpoint: None,
+            share: None,
         }
     }
 }

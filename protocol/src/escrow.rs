@@ -17,9 +17,17 @@ pub const ESCROW_INFO: &[u8] = b"fv1/escrow";
 /// The purpose of a share sealed back to a device's challenge.
 pub const UNLOCK_INFO: &[u8] = b"fv1/unlock";
 
+/// The purpose of a share sealed to the question of a device on a leash.
+pub const LEASH_INFO: &[u8] = b"fv1/leash";
+
 /// What a sealed share is bound to: its device and its own id.
 pub fn share_aad(device: DeviceId, share: Uuid) -> Vec<u8> {
     [device.0.as_bytes().as_slice(), share.as_bytes()].concat()
+}
+
+/// What a share for a device on a leash is bound to: its device, its own id, and the question that it answers.
+pub fn leash_aad(device: DeviceId, share: Uuid, nonce: [u8; 16]) -> Vec<u8> {
+    [device.0.as_bytes().as_slice(), share.as_bytes(), &nonce].concat()
 }
 
 /// A release share on its way to the server.
@@ -35,7 +43,7 @@ pub struct EscrowedShare {
     pub recovery: Option<Sealed>,
 }
 
-/// A locked device's request for its share.
+/// A device's request for its share, because it is locked or on a leash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlockChallenge {
     /// Random; the answer must repeat it.

@@ -107,6 +107,11 @@ pub struct Policy {
     /// What follows from the phone's posture.
     #[n(7)]
     pub posture: PostureRules,
+    /// The leash: the release share is on no disk, and in memory for at most so many hours after the server gave it.
+    /// The vault does not open for longer than that without the server. `None` for no leash.
+    #[n(8)]
+    #[serde(default)]
+    pub leash_h: Option<u32>,
 }
 
 impl Policy {
@@ -114,6 +119,8 @@ impl Policy {
     pub const MAX_IDLE_S: u32 = 15 * 60;
     /// The shortest: a vault that closes sooner can't be worked with.
     pub const MIN_IDLE_S: u32 = 15;
+    /// The longest leash: 72 hours. The shortest is one.
+    pub const MAX_LEASH_H: u32 = 72;
 
     /// The bytes to sign.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -128,12 +135,20 @@ impl Policy {
     pub fn open(envelope: &[u8], root: &Root) -> Result<Self, EnvelopeError> {
         let envelope = Envelope::from_bytes(envelope)?;
         root.command.verify(Domain::Policy, &envelope)?;
-        let mut policy: Self = decode(&envelope.payload)?;
+        let policy: Self = decode(&envelope.payload)?;
         if policy.v != crate::VERSION || policy.org != root.org {
             return Err(EnvelopeError::Malformed);
         }
-        policy.idle_lock_s = policy.idle_lock_s.clamp(Self::MIN_IDLE_S, Self::MAX_IDLE_S);
-        Ok(policy)
+        Ok(policy.above_the_floor())
+    }
+
+    /// The same policy, with what is below the floor raised to it.
+    pub fn above_the_floor(self) -> Self {
+        Self {
+            idle_lock_s: self.idle_lock_s.clamp(Self::MIN_IDLE_S, Self::MAX_IDLE_S),
+            leash_h: self.leash_h.map(|hours| hours.clamp(1, Self::MAX_LEASH_H)),
+            ..self
+        }
     }
 }
 
@@ -149,6 +164,7 @@ impl Default for Policy {
             idle_lock_s: 5 * 60,
             biometrics: true,
             posture: PostureRules::default(),
+            leash_h: None,
         }
     }
 }
@@ -160,12 +176,28 @@ mod tests {
 
     #[test]
     fn a_policy_is_the_servers_and_never_below_the_floor() -> Result<(), EnvelopeError> {
-        let lax = Policy { org: [9; 16], version: 3, idle_lock_s: u32::MAX, ..Policy::default() };
+        let lax = Policy {
+            org: [9; 16],
+            version: 3,
+            idle_lock_s: u32::MAX,
+            leash_h: Some(u32::MAX),
+            ..Policy::default()
+        };
         let signed = |signer| Envelope::sign(Domain::Policy, lax.to_bytes(), &[&key(signer)]).to_bytes();
-        assert_eq!(Policy::open(&signed(1), &root())?.idle_lock_s, Policy::MAX_IDLE_S);
+        let taken = Policy::open(&signed(1), &root())?;
+        assert_eq!((taken.idle_lock_s, taken.leash_h), (Policy::MAX_IDLE_S, Some(Policy::MAX_LEASH_H)));
         assert!(Policy::open(&signed(2), &root()).is_err());
         let other = Envelope::sign(Domain::Policy, Policy::default().to_bytes(), &[&key(1)]).to_bytes();
         assert_eq!(Policy::open(&other, &root()), Err(EnvelopeError::Malformed));
+        Ok(())
+    }
+
+    #[test]
+    fn a_policy_without_a_leash_has_the_bytes_that_it_had_before_there_were_any() -> Result<(), EnvelopeError>
+    {
+        let (without, with) = (Policy::default(), Policy { leash_h: Some(8), ..Policy::default() });
+        assert_eq!((without.to_bytes()[0], with.to_bytes()[0]), (0x88, 0x89), "arrays of eight and nine");
+        assert_eq!(decode::<Policy>(&with.to_bytes())?, with);
         Ok(())
     }
 }

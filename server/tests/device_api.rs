@@ -258,9 +258,10 @@ async fn unsent_work_is_handed_over_with_the_devices_key_alone() -> TestResult {
 async fn nobody_gets_in_with_neither_a_devices_key_nor_a_session() -> TestResult {
     let rig = rig().await?;
     rig.ticket("ana", "A")?;
-    for path in ["/v1/enrol", "/v1/token", "/v1/device/checkin", "/v1/device/rescue", "/v1/sync"] {
+    let doors = ["enrol", "enrol/begin", "enrol/finish", "token", "device/checkin", "device/rescue", "sync"];
+    for path in doors.map(|door| format!("/v1/{door}")) {
         for key in [None, Some("Bearer a-key-of-some-program"), Some("Basic YWRtaW46YWRtaW4=")] {
-            let request = rig.http.post(rig.url(path)).body("{}");
+            let request = rig.http.post(rig.url(&path)).body("{}");
             let request = key.into_iter().fold(request, |request, key| request.header("authorization", key));
             let answer = request.send().await?;
             // What can't be read is refused before its proof is asked for.
@@ -278,9 +279,20 @@ async fn nobody_gets_in_with_neither_a_devices_key_nor_a_session() -> TestResult
             assert!([404, 405].contains(&answer.status().as_u16()), "{path}: {}", answer.status());
         }
     }
-    for page in
-        ["", "/devices", "/customers", "/visits", "/users", "/approvals", "/rescue", "/enrol", "/import"]
-    {
+    for page in [
+        "",
+        "/devices",
+        "/customers",
+        "/visits",
+        "/users",
+        "/approvals",
+        "/rescue",
+        "/enrol",
+        "/enrolments",
+        "/alerts",
+        "/rules",
+        "/import",
+    ] {
         let answer = rig.http.get(rig.url(&format!("/console{page}"))).send().await?;
         assert_eq!(answer.url().path(), "/console/sign-in", "{page}");
         assert!(!answer.text().await?.contains("ana@"), "{page}");

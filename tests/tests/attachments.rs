@@ -3,7 +3,7 @@
 
 use roundsman_core::attachments::{AttachedTo, Attachment, AttachmentKind, NewAttachment};
 use roundsman_core::{Client, Error, State};
-use roundsman_tests::canary::{files, scan};
+use roundsman_tests::canary::{Canary, files, scan};
 use roundsman_tests::rig::{Rig, passcode};
 use uuid::Uuid;
 
@@ -44,8 +44,9 @@ async fn a_photo_is_sealed_on_disk_closes_with_the_vault_and_is_gone_after_a_wip
     assert_eq!(content.len(), 5_000_000);
     let attachment = add(&phone, visit.id, &content);
     let look = |when: &str| {
-        let found = scan(&vault, &[CANARY.to_owned()]);
-        assert!(found.is_empty(), "{when}: {found:?}");
+        let canary = Canary { what: "content".to_owned(), text: CANARY.to_owned() };
+        let found = scan(&vault, &[canary]).unwrap();
+        assert!(found.leaks.is_empty() && !found.files.is_empty(), "{when}: {:?}", found.leaks);
         let sealed = files(&vault.join("att")).len();
         println!("{when}: {} files, {sealed} of them attachments, no canary found", files(&vault).len());
     };

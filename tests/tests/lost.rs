@@ -369,3 +369,72 @@ async fn ten_wrong_passcodes_on_a_phone_with_keys_in_files_wipe_it_and_lose_noth
     let rescue = rig.server.first_keys().unwrap().rescue.opening_key().unwrap();
     assert_eq!(rig.admin.open_rescue(rig.actor, &rescue).unwrap().total().filed, 9);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_on_a_leash_opens_only_after_the_server_was_heard() {
+    let rig = Rig::start().await;
+    rig.import_stores(3);
+    let (phone, clock) = phone_with_clock(&rig, "ana").await;
+    let folder = rig.disk.path().join("ana");
+    let start =
+        |folder: &Path| Client::open(Config { clock: clock.clone(), ..phone_config(folder, "ana") }).unwrap();
+    let on_disk = || {
+        let names = fs::read_dir(folder.join("vault")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.into_iter().any(|name| name.to_string_lossy().starts_with("release"))
+    };
+    let needs_share =
+        |phone: &Client| matches!(phone.unlock(&passcode()), Err(Error::Vault(VaultError::ShareNeeded)));
+    let leash = |leash_h| {
+        let policy = Policy { leash_h, ..rig.admin.policy().unwrap() };
+        rig.admin.set_policy(rig.actor, policy).unwrap();
+    };
+    assert!(on_disk());
+    leash(Some(8));
+    phone.sync(&()).await.unwrap();
+    assert!(!on_disk());
+
+    // Without a signal all works as ever, for eight hours; a copy of all that is on the disk is worth nothing.
+    phone.lock();
+    phone.unlock(&passcode()).unwrap();
+    let made = work(&phone, "in the basement", 3);
+    let stolen = rig.disk.path().join("stolen");
+    copy(&folder, &stolen);
+    let thief = start(&stolen);
+    assert!(needs_share(&thief));
+    drop(thief);
+    clock.hours(9);
+    assert_eq!(phone.tick().unwrap(), Some(Closed::Leash));
+    assert!(needs_share(&phone) && phone.state() == State::Closed);
+    phone.check_in().await.unwrap();
+    phone.unlock(&passcode()).unwrap();
+    phone.sync(&()).await.unwrap();
+    assert_eq!(notes_at_the_office(&rig), made);
+
+    // After a restart too.
+    drop(phone);
+    let phone = start(&folder);
+    assert!(needs_share(&phone));
+    phone.check_in().await.unwrap();
+    phone.unlock(&passcode()).unwrap();
+    phone.lock();
+
+    // A lock is as good as without a leash: only a release brings the share back.
+    let device = rig.device("ana").id;
+    rig.admin.lock(rig.actor, device, "left in a taxi").unwrap();
+    for _ in 0..2 {
+        phone.check_in().await.unwrap();
+        assert!(matches!(phone.unlock(&passcode()), Err(Error::Vault(VaultError::Locked))));
+    }
+    rig.admin.unlock(rig.actor, device).unwrap();
+    phone.check_in().await.unwrap();
+    assert!(!on_disk());
+    phone.unlock(&passcode()).unwrap();
+    phone.sync(&()).await.unwrap();
+    assert!(!on_disk(), "the share that came after the lock is on the leash as well");
+
+    // Without a leash it opens with no signal again.
+    leash(None);
+    phone.check_in().await.unwrap();
+    drop(phone);
+    start(&folder).unlock(&passcode()).unwrap();
+}

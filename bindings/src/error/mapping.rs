@@ -33,6 +33,7 @@ impl From<Error> for RoundsmanError {
             Error::BadAnswer | Error::Refused(_) => Self::Server { reason: error.to_string() },
             Error::InUse => Self::ProfileHoldsVault,
             Error::Cancelled => Self::Cancelled,
+            // No call of this face leads to an attachment's.
             _ => Self::Internal,
         }
     }
@@ -71,6 +72,7 @@ impl From<VaultError> for RoundsmanError {
             VaultError::WrongPasscode { attempts_left } => Self::WrongPasscode { attempts_left },
             VaultError::Wait { seconds } => Self::Wait { seconds },
             VaultError::Locked => Self::LockedByAdministrator,
+            VaultError::ShareNeeded => Self::ShareNeeded,
             VaultError::Wiping | VaultError::Wiped => Self::Wiped,
             VaultError::Tampered { .. } | VaultError::Truncated { .. } | VaultError::Missing { .. } => {
                 Self::Damaged { reason: error.to_string() }

@@ -21,7 +21,8 @@ impl Client {
     ///
     /// # Errors
     /// The wrong passcode, with the attempts left; too soon after wrong ones; locked or wiped, by the administrator or
-    /// by the last wrong passcode; the platform's key is gone; the files are damaged.
+    /// by the last wrong passcode; the platform's key is gone; the files are damaged; [`VaultError::ShareNeeded`] on a
+    /// leash, until [`check_in`](Self::check_in) has heard the server.
     pub fn unlock(&self, passcode: &Passcode) -> Result<(), Error> {
         if self.session().is_ok() {
             return Ok(());

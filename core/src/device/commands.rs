@@ -4,7 +4,6 @@ use super::{Device, DeviceEvent, Order, Talk, VaultError, VaultState};
 use crate::vault::{Cause, Share, Why};
 use roundsman_protocol::command::{Command, Judge, Kind, Refusal};
 use roundsman_protocol::envelope::Envelope;
-use roundsman_protocol::escrow::share_aad;
 use roundsman_protocol::hpke_seal::Sealed;
 use roundsman_protocol::keys::Thumbprint;
 use roundsman_protocol::receipt::Progress;
@@ -77,13 +76,10 @@ impl Device {
         talk: &mut Talk,
     ) -> Result<Option<DeviceEvent>, VaultError> {
         let (device, escrow) = self.vault.read(|record| (record.profile.device, record.escrow.clone()))?;
-        let bytes = talk
-            .challenge
-            .as_ref()
-            .and_then(|open| open.answered(sealed, &share_aad(device, escrow.share)).ok());
+        let bytes = talk.challenge.as_ref().and_then(|open| open.unlocked(sealed, device, escrow.share).ok());
         match bytes.and_then(|bytes| Share::returned(&escrow, &bytes)) {
             Some(share) => {
-                self.vault.restore(order, &share)?;
+                self.vault.restore(order, share)?;
                 talk.challenge = None;
                 Ok(Some(DeviceEvent::Unlocked))
             }

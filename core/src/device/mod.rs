@@ -68,6 +68,8 @@ struct Talk {
     /// How many receipts were in the last report.
     reported: usize,
     challenge: Option<Challenge>,
+    /// The question of a device on a leash, for one answer.
+    leash: Option<Challenge>,
     /// The number of a command that came and was refused for what it asks.
     given: u64,
     withheld: terms::Withheld,
@@ -116,8 +118,8 @@ impl Device {
     }
 
     /// What to tell the server. `unsent` is the number of changes that were not sent, if the vault is open to
-    /// be asked. A locked device adds a
-    /// challenge, which holds for as long as this object lives.
+    /// be asked. A locked device adds a challenge, which holds for as long as this object lives; a device on a leash
+    /// adds one for the next answer.
     ///
     /// # Errors
     /// Not enrolled, or wiped and proven; the keystore or the disk failed.
@@ -136,10 +138,16 @@ impl Device {
             Status::Wiping(wipe) => (DeviceState::Wiped, wipe.unsent),
         };
         talk.reported = receipts.len();
+        talk.leash = None;
         let unlock = match (state, &mut talk.challenge) {
             (DeviceState::Locked, Some(open)) => Some(open.question()),
             (DeviceState::Locked, none) => {
                 Some(none.insert(Challenge::open(&*self.vault.seams().entropy)?).question())
+            }
+            (DeviceState::Active, open) if self.vault.leashed() => {
+                *open = None;
+                // Another one with each report, so that no answer counts twice.
+                Some(talk.leash.insert(Challenge::open(&*self.vault.seams().entropy)?).question())
             }
             (_, open) => {
                 *open = None;
@@ -281,7 +289,7 @@ impl Device {
         if self.vault.state() != VaultState::Wiping {
             events.extend(self.take_terms(answer, talk)?);
         }
-        Ok(())
+        self.take_share(answer, unsent.is_some(), talk)
     }
 
     /// Forgets the receipts that the server has. No more than were reported: the rest it can't have seen.

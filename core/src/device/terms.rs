@@ -1,8 +1,8 @@
-//! On what terms the device goes on: the organisation's keys, its policy, the lease, and whether a command is being
-//! kept from it.
+//! On what terms the device goes on: the organisation's keys, its policy, the lease, the leash, and whether a command is
+//! being kept from it.
 
-use super::{Device, DeviceEvent, Talk, VaultError};
-use crate::vault::Renewal;
+use super::{Device, DeviceEvent, Talk, VaultError, VaultState};
+use crate::vault::{Renewal, Share};
 use roundsman_protocol::api::CheckinAnswer;
 use roundsman_protocol::command::{Command, Refusal};
 use roundsman_protocol::envelope::Envelope;
@@ -115,6 +115,35 @@ impl Device {
             Err(error) => tracing::warn!(%error, "the server's lease is not valid"),
         }
         Ok(None)
+    }
+
+    /// Takes the share that a device on a leash has asked for, and puts it on the leash or takes it off as the policy
+    /// says. `open` if the vault is: a closed one is first put on the leash by its next passcode.
+    pub(super) fn take_share(
+        &self,
+        answer: &CheckinAnswer,
+        open: bool,
+        talk: &mut Talk,
+    ) -> Result<(), VaultError> {
+        let asked = talk.leash.take();
+        if self.vault.state() != VaultState::Ready {
+            return Ok(());
+        }
+        if let Some((asked, sealed)) = asked.zip(answer.share.as_ref()) {
+            let (device, escrow) =
+                self.vault.read(|record| (record.profile.device, record.escrow.clone()))?;
+            let bytes = asked.answered(sealed, device, escrow.share).ok();
+            match bytes.and_then(|bytes| Share::returned(&escrow, &bytes)) {
+                Some(share) => self.vault.hold_share(share),
+                None => tracing::warn!("the share that the server has sent is not this device's"),
+            }
+        }
+        if (open || self.vault.holds_share())
+            && let Err(error) = self.vault.settle_leash()
+        {
+            tracing::warn!(%error, "the leash could not be put on or taken off yet");
+        }
+        Ok(())
     }
 
     /// Remembers a command of the server that is the next one, and is refused for what it asks: it is not kept from

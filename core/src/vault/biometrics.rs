@@ -118,7 +118,7 @@ impl Vault {
         if !(0..PASSCODE_LIFE_MS).contains(&since) {
             return Err(BiometricsError::Expired.into());
         }
-        let share = Share::load(&folder, vault, slot.share())?;
+        let share = self.share(slot.share())?;
         match by_the_person(slot.by_biometrics(&folder, &share)) {
             Ok(Some(keys)) => Unlocked::new(vault, &keys, &slots),
             // Fingers or faces were changed: the key is lost, or another in its place.

@@ -2,9 +2,7 @@
 
 use super::slots::Slots;
 use super::wipe::Why;
-use super::{
-    CONTROL_NAMES, CREATING, Control, Held, Passcode, Seams, Share, Status, TOMBSTONE, Vault, VaultError,
-};
+use super::{CONTROL_NAMES, CREATING, Control, Held, Passcode, Seams, Status, TOMBSTONE, Vault, VaultError};
 use crate::platform::KeyAlias;
 use roundsman_protocol::receipt::Trigger;
 use std::path::PathBuf;
@@ -31,8 +29,8 @@ impl Vault {
     /// is needed is damaged or missing.
     ///
     /// # Errors
-    /// [`VaultError::PasscodeNeeded`] if the right passcode may still open it. It can't be told for now; not
-    /// enrolled; wiped. Nothing is erased then.
+    /// [`VaultError::PasscodeNeeded`] if the right passcode may still open it, [`VaultError::ShareNeeded`] if it may
+    /// after a check-in. It can't be told for now; not enrolled; wiped. Nothing is erased then.
     pub fn erase_without_passcode(&self, close: &dyn Fn()) -> Result<(), VaultError> {
         let _gate = self.gate();
         match self.read(|record| record.status.clone())? {
@@ -55,9 +53,8 @@ impl Vault {
 
     /// Whether all is there that an unlock needs but the passcode.
     fn parts(&self) -> Result<(), VaultError> {
-        let (folder, vault) = (self.folder(), self.read(|record| record.vault)?);
-        let slots = Slots::load(&folder)?;
-        Share::load(&folder, vault, slots.passcode.share()).map(drop)
+        let slots = Slots::load(&self.folder())?;
+        self.share(slots.passcode.share()).map(drop)
     }
 
     /// Removes a vault whose platform key is gone, so that the device can be enrolled anew: what

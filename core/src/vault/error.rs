@@ -96,6 +96,10 @@ pub enum VaultError {
     /// The device has not reached its server for too long. Check in: that renews the lease.
     #[error("this device has been away from its server for too long, connect to the server")]
     LeaseEnded,
+    /// The organisation keeps this device on a leash, and it has not heard its server for too long, or not since the app
+    /// was started. Check in, then unlock. Nothing was counted.
+    #[error("this device opens only after its server was heard: connect, check in, then unlock")]
+    ShareNeeded,
     /// The organisation's rules don't allow the vault to open on a phone in this state. Unsent work is kept.
     #[error("the organisation's rules don't allow this phone: {}", words(concerns))]
     PostureRefused {

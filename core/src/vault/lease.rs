@@ -1,7 +1,7 @@
 //! The lease on this device: how long the vault opens without the server, and when it wipes itself.
 
 use super::record::{Record, Status, TimeMarks};
-use super::time::{DAY_MS, Reading, TimeJudgement, date};
+use super::time::{DAY_MS, Moment, Reading, TimeJudgement, date};
 use super::wipe::Why;
 use super::{Vault, VaultError};
 use chrono::{DateTime, Utc};
@@ -139,6 +139,7 @@ impl Vault {
     /// Keeps trusted time on disk, and wipes if the lease has surely ended. Call it with the gate held; `close`
     /// must close the database. `true` if a wipe has begun.
     pub(crate) fn keep_time(&self, unsent: Option<u64>, close: &dyn Fn()) -> Result<bool, VaultError> {
+        self.drop_old_share();
         let (mut marks, wiping, span) = self.read(|record| {
             let wiping = matches!(record.status, Status::Wiping(_));
             (record.time, wiping, record.present_lease().and_then(|lease| lease.wipe_after_s))
@@ -159,8 +160,8 @@ impl Vault {
     /// Why the vault may not be opened now although it is neither locked nor wiped, if there is a reason.
     ///
     /// # Errors
-    /// The clock can't be right, the lease has ended, or the phone's posture is refused by the policy. A check-in
-    /// puts the first two right. Nothing was changed.
+    /// The clock can't be right, the lease has ended, the phone's posture is refused by the policy, or the share of
+    /// a device on a leash is not here. A check-in puts all but the posture right. Nothing was changed.
     pub(crate) fn admit(&self) -> Result<(), VaultError> {
         let reading = self.reading();
         let judgement = self.read(|record| record.time.judge(reading))?;
@@ -170,9 +171,11 @@ impl Vault {
             TimeJudgement::Sound => {}
         }
         match self.lease()?.state {
-            LeaseState::LockDue | LeaseState::WipeDue => Err(VaultError::LeaseEnded),
-            LeaseState::None | LeaseState::Fresh | LeaseState::Warn { .. } => self.admit_posture(),
+            LeaseState::LockDue | LeaseState::WipeDue => return Err(VaultError::LeaseEnded),
+            LeaseState::None | LeaseState::Fresh | LeaseState::Warn { .. } => {}
         }
+        self.admit_posture()?;
+        self.admit_leash()
     }
 
     /// Trusted time, by which waits and ages are measured, or the wall clock's before enrolment: milliseconds since
@@ -190,6 +193,11 @@ impl Vault {
 
     pub(crate) fn reading(&self) -> Reading {
         Reading::of(&*self.seams.clock)
+    }
+
+    /// This moment, to measure from.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::new(self.reading(), self.now_ms())
     }
 }
 

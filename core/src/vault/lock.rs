@@ -26,6 +26,7 @@ impl Vault {
             }
             record.status = Status::Locking(cause);
         })?;
+        self.forget_share();
         close();
         self.finish_lock(cause)
     }
@@ -57,14 +58,18 @@ impl Vault {
     }
 
     /// Puts a share back that the server has returned. Call it with the gate held.
-    pub(crate) fn restore(&self, order: Order, share: &Share) -> Result<(), VaultError> {
-        let vault = self.read(|record| record.vault)?;
-        // Until the state is written this is a share too many, which the next start destroys.
-        share.store(&self.folder(), &*self.seams.entropy, share::PRESENT, vault)?;
+    pub(crate) fn restore(&self, order: Order, share: Share) -> Result<(), VaultError> {
+        let (vault, confirmed) = self.read(|record| (record.vault, record.escrow.receipt.is_some()))?;
+        let leashed = confirmed && self.policy().leash_h.is_some();
+        if !leashed {
+            // Until the state is written this is a share too many, which the next start destroys.
+            share.store(&self.folder(), &*self.seams.entropy, share::PRESENT, vault)?;
+        }
         let receipt = self.receipt(order.cause, Progress::Unlocked)?;
         self.update(|record| {
             record.accept(order.seq, order.cause);
             record.status = Status::Ready { rotate: true };
+            record.escrow.leashed = leashed;
             record.attempts = 0;
             // What is sealed until the next lock may be added to them.
             record.handed.clear();
@@ -72,6 +77,9 @@ impl Vault {
             record.put_back = false;
             record.owe(receipt);
         })?;
+        if leashed {
+            self.hold_share(share);
+        }
         if let Err(error) = self.renew_mark() {
             tracing::warn!(%error, "the keystore's mark could not be renewed");
         }
@@ -81,8 +89,9 @@ impl Vault {
     /// Finishes an interrupted change of share, on disk and in what is to be given in escrow. A share that is sealed
     /// to keys which the organisation has replaced is sealed anew.
     pub(super) fn settle_share(&self) -> Result<(), VaultError> {
-        let folder = self.folder();
-        share::settle(&folder)?;
+        let (folder, entropy) = (self.folder(), &*self.seams.entropy);
+        let leashed = self.read(|record| record.escrow.leashed.then_some(record.escrow.share))?;
+        share::settle(&folder, leashed)?;
         let named = Slots::load(&folder)?.passcode.share();
         let (vault, profile, known, sealed_to) = self.read(|record| {
             (record.vault, record.profile.clone(), record.escrow.share, record.escrow.sealed_to)
@@ -90,8 +99,21 @@ impl Vault {
         if named == known && sealed_to == Escrow::keys_of(&profile.root()?) {
             return Ok(());
         }
-        let escrow = Share::load(&folder, vault, named)?.escrow(&profile, &*self.seams.entropy)?;
-        self.update(|record| record.escrow = escrow)
+        let share = match self.share(named) {
+            // It is sealed anew when the server has given it; until then the server has what it confirmed.
+            Err(VaultError::ShareNeeded) => return Ok(()),
+            share => share?,
+        };
+        if leashed == Some(named) {
+            // What the server has not confirmed is in a file. The next start destroys it if this goes no further.
+            share.store(&folder, entropy, share::PRESENT, vault)?;
+        }
+        let escrow = share.escrow(&profile, entropy)?;
+        self.update(|record| record.escrow = escrow)?;
+        if named != known {
+            self.forget_share();
+        }
+        Ok(())
     }
 
     /// Whether the server has confirmed the share that the slot needs.
@@ -100,7 +122,13 @@ impl Vault {
         self.read(|record| record.escrow.receipt.is_some())
     }
 
+    /// Destroys every file of a release share, and forgets the one in memory.
     pub(super) fn destroy_share(&self) -> Result<(), VaultError> {
+        self.forget_share();
+        self.destroy_share_files()
+    }
+
+    pub(super) fn destroy_share_files(&self) -> Result<(), VaultError> {
         let folder = self.folder();
         share::destroy(&folder, &folder.named(&["release."])?)
     }

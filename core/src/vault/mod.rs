@@ -14,6 +14,7 @@
 //! - A vault that is marked for a wipe never opens again.
 //! - A device that stays away from its server for longer than its lease allows does not open, and wipes itself only
 //!   when that is certain: never on a single reading of a clock that anybody may set.
+//! - On a leash a copy of the disk lacks one of the three parts, even where the keystore is on the same disk.
 //!
 //! # Not promised
 //! - Resistance to somebody who puts a whole earlier state of files *and* keystore back. Where the keystore keeps a
@@ -24,7 +25,7 @@
 //! | --- | --- |
 //! | `control.a`, `control.b` | the control file, twice |
 //! | `slots.a`, `slots.b` | the vault's key, wrapped for the passcode and for biometrics, twice |
-//! | `release.bin` | the release share, wrapped by the platform's key; `release.next` while it is changed |
+//! | `release.bin` | the release share, wrapped by the platform's key; `release.next` while it is changed; not on a leash |
 //! | `vault.db` | the database |
 //! | `att/` | sealed attachments; their keys are in the database |
 //! | `audit.log` | audit entries that the server has not countersigned; no personal data |
@@ -48,6 +49,7 @@ mod key_change;
 mod keys;
 mod last_attempt;
 mod lease;
+mod leash;
 mod lock;
 mod marks;
 mod open;
@@ -80,7 +82,7 @@ pub(crate) use lease::Renewal;
 pub(crate) use lock::Order;
 pub(crate) use record::{Cause, Record, Status};
 pub(crate) use share::Share;
-pub(crate) use time::Reading;
+pub(crate) use time::Moment;
 pub(crate) use wipe::Why;
 
 use crate::platform::{Clock, Disk, Entropy, PlatformKeys};
@@ -147,6 +149,8 @@ pub struct Vault {
     held: Mutex<Held>,
     /// What the host app has found out about the phone.
     posture: Mutex<Option<Posture>>,
+    /// The release share of a device on a leash.
+    on_leash: Mutex<Option<leash::OnLeash>>,
     /// Keeps other processes out for as long as it is open.
     _in_use: Option<File>,
 }
@@ -194,8 +198,8 @@ impl Vault {
         let in_use = if matches!(held, Held::Buried) { None } else { Some(hold(&dir)?) };
         let install = seams.entropy.uuid(seams.clock.now())?;
         let (gate, held, posture) = (Mutex::new(()), Mutex::new(held), Mutex::default());
-        let auditing = Mutex::new(());
-        Ok(Self { dir, seams, install, gate, auditing, held, posture, _in_use: in_use })
+        let (auditing, on_leash) = (Mutex::new(()), Mutex::default());
+        Ok(Self { dir, seams, install, gate, auditing, held, posture, on_leash, _in_use: in_use })
     }
 
     /// What it may be used for.
@@ -299,7 +303,7 @@ impl Vault {
     /// Goes on with what was interrupted. Call it with the gate held.
     pub(crate) fn resume(&self) -> Result<(), VaultError> {
         match self.read(|record| record.status.clone()) {
-            Ok(Status::Ready { .. }) => self.settle_share(),
+            Ok(Status::Ready { .. }) => self.settle_share().and_then(|()| self.finish_leash()),
             Ok(Status::Locking(cause)) => self.finish_lock(cause),
             Ok(Status::SoftLocked(cause)) => self.harden(cause).map(drop),
             Ok(Status::Locked) => self.destroy_share(),

@@ -10,6 +10,7 @@ use super::{
 use crate::platform::KeyAlias;
 use crate::rescue;
 use roundsman_protocol::keys::DeviceKey;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// So many wrong passcodes lock the device or wipe it, as the policy says.
@@ -33,7 +34,7 @@ const SHARE_LIFE_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 pub(super) struct Opened {
     pub(super) vault: Uuid,
     pub(super) keys: VaultKeys,
-    pub(super) share: Share,
+    pub(super) share: Arc<Share>,
     pub(super) slots: Slots,
 }
 
@@ -168,7 +169,7 @@ impl Vault {
     ///
     /// # Errors
     /// The passcode is wrong, with the attempts left; too soon after others; locked or wiped; the platform's key
-    /// is gone; a file is damaged. Files are as they were, but for the count.
+    /// is gone; a file is damaged; the server has to be heard first. Files are as they were, but for the count.
     pub fn unlock(&self, passcode: &Passcode, close: &dyn Fn()) -> Result<Unlocked, VaultError> {
         let _gate = self.gate();
         let opened = self.try_passcode(passcode, close)?;
@@ -176,6 +177,9 @@ impl Vault {
         if let Err(error) = self.renew(passcode, opened) {
             // The share in use still holds; the next passcode tries again.
             tracing::warn!(%error, "the slots could not be renewed yet");
+        }
+        if let Err(error) = self.settle_leash() {
+            tracing::warn!(%error, "the leash could not be put on or taken off yet");
         }
         Ok(unlocked)
     }
@@ -260,7 +264,7 @@ impl Vault {
         self.settle_share()?;
         let (folder, vault) = (self.folder(), self.read(|record| record.vault)?);
         let slots = Slots::load(&folder)?;
-        let share = Share::load(&folder, vault, slots.passcode.share())?;
+        let share = self.share(slots.passcode.share())?;
 
         let now = self.now_ms();
         let attempts = self.update(|record| {

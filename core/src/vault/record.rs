@@ -167,6 +167,9 @@ pub(crate) struct Escrow {
     /// Tells the organisation's keys that it was sealed to from others.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub(crate) sealed_to: [u8; 32],
+    /// The device is on a leash: the server has confirmed the share, and its file is destroyed or about to be.
+    #[cbor(n(6), default)]
+    pub(crate) leashed: bool,
 }
 
 impl Escrow {

@@ -14,9 +14,7 @@ impl Vault {
             let envelope = Envelope::from_bytes(record.policy.as_ref()?).ok()?;
             minicbor::decode::<Policy>(&envelope.payload).ok()
         });
-        let mut policy = stored.ok().flatten().unwrap_or_default();
-        policy.idle_lock_s = policy.idle_lock_s.clamp(Policy::MIN_IDLE_S, Policy::MAX_IDLE_S);
-        policy
+        stored.ok().flatten().unwrap_or_default().above_the_floor()
     }
 
     /// Takes a policy, if it is the server's, for this organisation, and of a later version. `false` if it is not

@@ -1,7 +1,8 @@
 //! The release share: the part of the vault's key that a lock takes away and an unlock brings back.
 //!
-//! It lies in `release.bin`, wrapped by the platform's key, and in escrow at the server. A new share is first
-//! written to `release.next`; it is the present one as soon as the slot names it.
+//! It lies in `release.bin`, wrapped by the platform's key, and in escrow at the server; on a
+//! [leash](super::leash) in memory and in escrow alone. A new share is first written to `release.next`; it is the
+//! present one as soon as the slot names it.
 
 use super::VaultError;
 use super::files::{Folder, Sort};
@@ -66,6 +67,7 @@ impl Share {
             check: self.check(),
             recovery: Some(seal(&root.recovery_key)?),
             sealed_to: Escrow::keys_of(&root),
+            leashed: false,
         })
     }
 
@@ -114,14 +116,14 @@ fn wrapping_key(folder: &Folder<'_>, vault: Uuid, share: Uuid) -> Result<Wrappin
 }
 
 /// Finishes or undoes a change of share that was interrupted: afterwards `release.bin`, if there is one, holds the
-/// share that the slot names, and `release.next` is gone.
-pub(super) fn settle(folder: &Folder<'_>) -> Result<(), VaultError> {
+/// share that the slot names, and `release.next` is gone. The share `leashed` has no file.
+pub(super) fn settle(folder: &Folder<'_>, leashed: Option<Uuid>) -> Result<(), VaultError> {
     if !folder.has(NEXT)? {
         return Ok(());
     }
     let named = Slots::load(folder)?.passcode.share();
-    let present = folder.has(PRESENT)? && read(folder, PRESENT)?.share == named;
-    if present {
+    let present = || Ok::<_, VaultError>(folder.has(PRESENT)? && read(folder, PRESENT)?.share == named);
+    if leashed == Some(named) || present()? {
         destroy(folder, &[folder.path(NEXT)])
     } else if read(folder, NEXT)?.share == named {
         folder.disk.rename(&folder.path(NEXT), &folder.path(PRESENT))?;

@@ -49,6 +49,30 @@ impl Reading {
     }
 }
 
+/// A moment while the app runs, to measure from.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    reading: Reading,
+    /// Trusted time, for phones that can't tell the time since their start.
+    now_ms: i64,
+}
+
+impl Moment {
+    pub(super) fn new(reading: Reading, now_ms: i64) -> Self {
+        Self { reading, now_ms }
+    }
+
+    /// Milliseconds since an earlier moment; below 0 if the server has put trusted time back since.
+    pub(crate) fn since_ms(self, then: Self) -> i64 {
+        match (self.reading.boot, then.reading.boot) {
+            (Some(now), Some(then)) if now.boot == then.boot => {
+                millis(now.elapsed.saturating_sub(then.elapsed))
+            }
+            _ => self.now_ms.saturating_sub(then.now_ms),
+        }
+    }
+}
+
 impl TimeMarks {
     /// Whether the server was ever heard.
     pub(crate) fn heard(&self) -> bool {

@@ -57,6 +57,7 @@ impl Vault {
             });
         };
         let marked = self.update(mark);
+        self.forget_share();
         close();
         if marked.is_err() && self.state() != super::VaultState::Wiping {
             // A full or broken disk must not save the vault: keys first, and if the mark still can't be written,

@@ -2,11 +2,13 @@
 
 use ed25519_dalek::SigningKey;
 use roundsman_core::model::{DeviceId, OrgId, UserId};
-use roundsman_core::protocol::api::{Checkin, CheckinAnswer, Turn};
+use roundsman_core::protocol::api::{Checkin, CheckinAnswer, DeviceState, Turn};
 use roundsman_core::protocol::audit::{Checkpoint, Head};
 use roundsman_core::protocol::command::{Command, Kind};
 use roundsman_core::protocol::envelope::{Domain, Envelope};
-use roundsman_core::protocol::escrow::{ESCROW_INFO, EscrowReceipt, UNLOCK_INFO, UnlockChallenge, share_aad};
+use roundsman_core::protocol::escrow::{
+    ESCROW_INFO, EscrowReceipt, LEASH_INFO, UNLOCK_INFO, UnlockChallenge, leash_aad, share_aad,
+};
 use roundsman_core::protocol::hpke_seal::{self, Sealed};
 use roundsman_core::protocol::keys::DeviceKey;
 use roundsman_core::protocol::lease::Lease;
@@ -44,6 +46,8 @@ pub(crate) struct Office {
     pub(crate) now_ms: i64,
     /// Answers the challenge of a locked device.
     pub(crate) grants_unlock: bool,
+    /// Gives a device on a leash its share.
+    pub(crate) gives_share: bool,
     /// Confirms shares; without it a lock stays soft.
     pub(crate) confirms_escrow: bool,
     /// Takes segments of a sealed outbox.
@@ -80,6 +84,7 @@ impl Office {
             receipts: Vec::new(),
             now_ms: 1_790_000_000_000,
             grants_unlock: false,
+            gives_share: true,
             confirms_escrow: true,
             takes_segments: true,
             segments: BTreeMap::new(),
@@ -258,13 +263,17 @@ impl Office {
             self.shares.push((escrow.share, share.to_vec()));
             self.escrow_receipt(escrow.share)
         });
-        if let Some(challenge) = checkin.unlock.as_ref().filter(|_| self.grants_unlock) {
+        let locked = checkin.state == DeviceState::Locked;
+        if let Some(challenge) = checkin.unlock.as_ref().filter(|_| locked && self.grants_unlock) {
             // A challenge replaces the one before it, and so does its answer.
             self.commands.retain(|(command, _)| !matches!(command.kind, Kind::Unlock { .. }));
             if let Some(unlock) = self.unlock(challenge) {
                 self.order(unlock);
             }
         }
+        let share =
+            checkin.unlock.as_ref().filter(|_| !locked && self.gives_share && self.commands.is_empty());
+        let share = share.and_then(|challenge| self.share_for(challenge));
         self.turns.extend(checkin.turn);
         self.missed.extend(checkin.withheld);
         let lease = self.leases.then(|| self.sign_lease(&self.lease()));
@@ -279,6 +288,7 @@ impl Office {
             nonce: self.leases.then(|| nonce.as_bytes().to_vec()),
             receipts_stored: checkin.receipts.len() as u64,
             escrow_receipt,
+            share,
             ..CheckinAnswer::at(chrono::DateTime::UNIX_EPOCH)
         }
     }
@@ -316,6 +326,13 @@ impl Office {
         let aad = share_aad(DEVICE, *id);
         let share = hpke_seal::seal([8; 32], &challenge.public_key, UNLOCK_INFO, &aad, share).ok()?;
         Some(Kind::Unlock { nonce: challenge.nonce, share })
+    }
+
+    /// The answer to the question of a device on a leash; `None` without a share.
+    fn share_for(&self, challenge: &UnlockChallenge) -> Option<Sealed> {
+        let (id, share) = self.shares.last()?;
+        let aad = leash_aad(DEVICE, *id, challenge.nonce);
+        hpke_seal::seal([9; 32], &challenge.public_key, LEASH_INFO, &aad, share).ok()
     }
 
     pub(crate) fn escrow_receipt(&self, share: Uuid) -> Vec<u8> {

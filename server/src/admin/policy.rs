@@ -1,7 +1,7 @@
 //! The rules that devices keep, and how long they may stay away.
 
 use super::{Admin, AdminError, LeaseTerms, allow, record};
-use crate::devices::lease;
+use crate::devices::{lease, leash};
 use roundsman_model::UserId;
 use roundsman_protocol::policy::Policy;
 
@@ -18,11 +18,13 @@ impl Admin {
     /// Its format, organisation and version are not the caller's to choose.
     ///
     /// # Errors
-    /// [`AdminError::PolicyInvalid`] if the vault would never close, or a date is not one.
+    /// [`AdminError::PolicyInvalid`] if the vault would never close, a date is not one, or the leash is not of one to 72
+    /// hours.
     pub fn set_policy(&self, actor: UserId, policy: Policy) -> Result<Policy, AdminError> {
         let a_date = |text: &String| chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
         let idle = (15..=Policy::MAX_IDLE_S).contains(&policy.idle_lock_s);
-        if !idle || !policy.posture.oldest_patch.as_ref().is_none_or(a_date) {
+        let leash = policy.leash_h.is_none_or(|hours| (1..=Policy::MAX_LEASH_H).contains(&hours));
+        if !idle || !leash || !policy.posture.oldest_patch.as_ref().is_none_or(a_date) {
             return Err(AdminError::PolicyInvalid);
         }
         let now = self.app.now();
@@ -35,6 +37,9 @@ impl Admin {
             version: present.version.saturating_add(1),
             ..policy
         };
+        if policy.leash_h.is_some() {
+            leash::note_use(tx.as_mut())?;
+        }
         tx.add_policy(&policy, actor, now.timestamp_millis())?;
         record(tx.as_mut(), actor, "set_policy", policy.version, now)?;
         tx.commit()?;

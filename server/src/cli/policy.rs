@@ -4,6 +4,7 @@ use crate::Data;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use roundsman_protocol::lease::Lease;
+use roundsman_protocol::policy::Policy;
 use roundsman_server::Admin;
 use roundsman_server::admin::LeaseTerms;
 use serde_json::Value;
@@ -48,6 +49,23 @@ pub(crate) enum PolicyCommand {
         roundsman-server policy lease --data ./data --lock-days 3 --wipe-days 60\n  \
         roundsman-server policy lease --data ./data --never-wipe")]
     Lease(LeaseArgs),
+    /// Keeps the release share off the phones' disks, or lets it lie there again. On a leash a phone does not open for
+    /// longer than so many hours without the server, and not after its app was started until it was heard.
+    #[command(after_help = "Examples:\n  roundsman-server policy leash --data ./data --hours 12\n  \
+        roundsman-server policy leash --data ./data --off")]
+    Leash(LeashArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct LeashArgs {
+    #[command(flatten)]
+    data: Data,
+    /// How long a phone holds its share in memory.
+    #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..=i64::from(Policy::MAX_LEASH_H)))]
+    hours: Option<u32>,
+    /// No leash.
+    #[arg(long, conflicts_with = "hours")]
+    off: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +115,7 @@ pub(crate) fn run(command: PolicyCommand) -> Result<()> {
         }
         PolicyCommand::Enrolments { data, confirm } => enrolments(&data, confirm),
         PolicyCommand::Lease(args) => lease(&args),
+        PolicyCommand::Leash(args) => leash(&args),
     }
 }
 
@@ -111,6 +130,22 @@ fn enrolments(data: &Data, confirm: Option<Switch>) -> Result<()> {
         );
     } else {
         println!("The code alone lets a device in; no digits are compared.");
+    }
+    Ok(())
+}
+
+fn leash(args: &LeashArgs) -> Result<()> {
+    let admin = Admin::open(&args.data.dir)?;
+    let before = admin.policy()?;
+    let leash_h = if args.off { None } else { args.hours.or(before.leash_h) };
+    if leash_h != before.leash_h {
+        admin.set_policy(Admin::OPERATOR, Policy { leash_h, ..before })?;
+    }
+    match leash_h {
+        Some(hours) => println!("Phones open for {hours} hours after they last heard the server."),
+        None => {
+            println!("There is no leash: phones open without the server for as long as their lease lasts.");
+        }
     }
     Ok(())
 }
@@ -162,7 +197,6 @@ fn merge(policy: &mut Value, change: Value) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roundsman_protocol::policy::Policy;
     use roundsman_protocol::posture::Verdict;
     use serde_json::json;
 

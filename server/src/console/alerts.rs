@@ -38,9 +38,11 @@ impl AlertRow {
             AlertKind::Copied | AlertKind::StoreWentBack | AlertKind::TokenReuse => {
                 Badge { tone: "red", text: "Device locked" }
             }
-            AlertKind::AuditLog | AlertKind::Receipt | AlertKind::Withheld | AlertKind::WipeVoid => {
-                Badge { tone: "red", text: "Act" }
-            }
+            AlertKind::AuditLog
+            | AlertKind::EnrolmentRefused
+            | AlertKind::Receipt
+            | AlertKind::Withheld
+            | AlertKind::WipeVoid => Badge { tone: "red", text: "Act" },
             AlertKind::BootsAlternate
             | AlertKind::TurnMissing
             | AlertKind::Posture
@@ -80,6 +82,9 @@ fn next(kind: AlertKind) -> &'static str {
         }
         AlertKind::WipeVoid => "Propose the wipe anew, and have the present approvers sign it.",
         AlertKind::AuditLog => "Look at its audit log, lock the device, and have it shown.",
+        AlertKind::EnrolmentRefused => {
+            "Ask the rep who else has seen the code. Issue another one where nobody else sees the screen."
+        }
         AlertKind::RootExpires => {
             "Run `roundsman-server root renew` with the root key. Devices take no new keys from a root that has expired."
         }

@@ -3,6 +3,7 @@
 pub(crate) mod alerts;
 pub(crate) mod commands;
 pub(crate) mod lease;
+pub(crate) mod leash;
 mod receipts;
 pub(crate) mod status;
 #[cfg(test)]
@@ -71,16 +72,22 @@ pub(crate) fn check_in(
     wipes::order_if_ready(tx, keys, device, now)?;
     let HandedOut { commands, head_seq } = commands::hand_out(tx, keys, device, report.last_command, now)?;
     tx.put_device(device)?;
+    let lease = lease::renew(tx, keys, device, verdict, head_seq, now)?;
+    let share = match &lease {
+        Some(_) if commands.is_empty() => leash::answer(tx, keys, device, report)?,
+        _ => None,
+    };
     Ok(CheckinAnswer {
         audit_checkpoint,
         commands,
         receipts_stored: report.receipts.len() as u64,
         escrow_receipt,
         roots: tx.roots_after(report.root_version, MAX_ROOTS)?,
-        lease: lease::renew(tx, keys, device, verdict, head_seq, now)?,
+        lease,
         policy: (policy.version > report.policy_version)
             .then(|| keys.sign(Domain::Policy, policy.to_bytes())),
         nonce: nonce.map(|nonce| nonce.to_vec()),
+        share,
         ..CheckinAnswer::at(now)
     })
 }

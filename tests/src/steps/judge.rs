@@ -35,12 +35,18 @@ impl Case<'_> {
 
     /// Opens the vault and finds all that was promised in it, and after one more sync at the office.
     fn whole(&self, text: &str) -> anyhow::Result<()> {
+        self.whole_after(text, |_| Ok(()))
+    }
+
+    /// The same, with something that comes before the passcode.
+    fn whole_after(&self, text: &str, first: impl FnOnce(&App) -> anyhow::Result<()>) -> anyhow::Result<()> {
         if let Some(promised) = self.said.iter().find_map(|line| line.strip_prefix("mark ")) {
             let mark = self.phone.mark().unwrap_or_default();
             ensure!(mark.as_str() >= promised, "the keystore's mark went back");
         }
         let app = self.phone.start()?;
         ensure!(app.client.state() == State::Closed, "the vault is {:?}", app.client.state());
+        first(&app)?;
         app.unlock(text)?;
         if self.said("sent") {
             ensure!(app.client.outbox()?.count()? == 0, "what was sent is in the outbox again");
@@ -272,6 +278,45 @@ pub(super) fn released(case: &Case<'_>) -> anyhow::Result<&'static str> {
     drop(app);
     case.whole(RIGHT)?;
     Ok(if found == State::Closed { "new" } else { "old" })
+}
+
+/// Refuses to open before the office was heard, and does not count that.
+fn needs_share(app: &App) -> anyhow::Result<()> {
+    for text in [OTHER, RIGHT] {
+        let tried = app.client.unlock(&passcode(text)?);
+        ensure!(matches!(tried, Err(Error::Vault(VaultError::ShareNeeded))), "on a leash it gives {tried:?}");
+    }
+    Ok(())
+}
+
+/// It is on the leash with its share on no medium, and opens when the office was heard; or it is not yet, and opens.
+pub(super) fn leashed(case: &Case<'_>) -> anyhow::Result<&'static str> {
+    drop(case.phone.start()?);
+    if case.phone.has_share() {
+        ensure!(!case.said("leashed"), "the share is back");
+        return case.whole(RIGHT).map(|()| "old");
+    }
+    case.destroyed(&[case.before.vault("release.bin")])?;
+    case.whole_after(RIGHT, |app| {
+        needs_share(app)?;
+        Ok(app.check_in()?)
+    })?;
+    ensure!(!case.phone.has_share(), "the share is back");
+    Ok("finished")
+}
+
+/// It opens without the office from then on; or it is still on the leash, and the office takes it off.
+pub(super) fn off_the_leash(case: &Case<'_>) -> anyhow::Result<&'static str> {
+    let app = case.phone.start()?;
+    let leashed = !case.phone.has_share();
+    if leashed {
+        ensure!(!case.said("free"), "the share is away again");
+        needs_share(&app)?;
+        app.check_in()?;
+    }
+    drop(app);
+    case.whole(RIGHT)?;
+    Ok(if leashed { "old" } else { "new" })
 }
 
 /// The passcode opens it; and a lock before anybody types a passcode again takes the share that the slot needs.

@@ -21,6 +21,7 @@ use roundsman_protocol::api::{
 use roundsman_protocol::audit::Head as ChainHead;
 use roundsman_protocol::command::Kind;
 use roundsman_protocol::keys::DeviceKey;
+use roundsman_protocol::policy::Policy;
 use roundsman_protocol::rescue::{RescueAnswer, Segment, SignedSegment};
 use roundsman_protocol::sync::{Frame, Head, Mutation, MutationResult, Outcome, Page, Row};
 use roundsman_protocol::ticket::Ticket;
@@ -62,6 +63,8 @@ pub enum Event {
     ConfirmsEscrow(bool),
     /// Whether audit entries are countersigned.
     ConfirmsAudit(bool),
+    /// The policy has a leash of so many hours, or none.
+    Leash(Option<u32>),
     /// So many customers are in the territory.
     Customers(u64),
     /// So many seconds pass.
@@ -124,6 +127,10 @@ impl Books {
             Event::GrantsUnlock(grants) => self.desk.grants_unlock = *grants,
             Event::ConfirmsEscrow(confirms) => self.desk.confirms_escrow = *confirms,
             Event::ConfirmsAudit(confirms) => self.confirms_audit = *confirms,
+            Event::Leash(hours) => {
+                let version = self.desk.policy.as_ref().map_or(1, |policy| policy.version + 1);
+                self.desk.policy = Some(Policy { leash_h: *hours, ..Office::rules(version) });
+            }
             Event::Customers(count) => self.customers = *count,
             Event::Pass(seconds) => self.desk.now_ms += seconds * 1000,
         }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use roundsman_core::platform::{Clock, Transport};
 use roundsman_core::vault::{Passcode, PasscodeError, VaultError};
 use roundsman_core::{Client, Config, Error};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +57,11 @@ impl Phone {
         names
     }
 
+    /// Whether a file of a release share is here.
+    pub fn has_share(&self) -> bool {
+        self.names("vault").iter().any(|name| name.starts_with("release"))
+    }
+
     /// Where the shim is to note the steps.
     pub fn log(&self) -> PathBuf {
         self.folder.join("steps.log")
@@ -72,7 +78,11 @@ impl Phone {
     /// The file can't be read.
     pub fn mark(&self) -> std::io::Result<String> {
         let mark = fs::read(self.disk().join("keys/mark"))?;
-        Ok(mark.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(mark.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a string can't fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        }))
     }
 
     /// What was promised while the phone was brought to its present state.

@@ -54,6 +54,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "escrow after lock", start: softly_locked, act: check_in, judge: judge::locked },
     Scenario { name: "release", start: release_given, act: check_in, judge: judge::released },
     Scenario { name: "new share", start: released, act: unlock, judge: judge::share_and_slot_agree },
+    Scenario { name: "leash", start: leash_given, act: leash, judge: judge::leashed },
+    Scenario { name: "no more leash", start: leash_taken_off, act: unleash, judge: judge::off_the_leash },
     Scenario { name: "wipe", start: wipe_given, act: check_in, judge: judge::wiped },
     Scenario { name: "wipe while open", start: wipe_given, act: sync, judge: judge::wiped },
     Scenario { name: "erase", start: worked, act: erase, judge: judge::erased },
@@ -180,6 +182,17 @@ fn released(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     phone.office(Event::GrantsUnlock(false))
 }
 
+fn leash_given(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    worked(phone, say)?;
+    phone.office(Event::Leash(Some(8)))
+}
+
+fn leash_taken_off(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    leash_given(phone, say)?;
+    leash(phone, &mut |_| Ok(()))?;
+    phone.office(Event::Leash(None))
+}
+
 fn wipe_given(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     worked(phone, say)?;
     phone.office(Event::Wipe)
@@ -279,6 +292,21 @@ fn sync(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
         say("sent".to_owned())?;
     }
     Ok(())
+}
+
+fn leash(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    let app = phone.start()?;
+    app.unlock(RIGHT)?;
+    app.sync()?;
+    ensure!(!phone.has_share(), "a phone on a leash has its share");
+    Ok(say("leashed".to_owned())?)
+}
+
+fn unleash(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    phone.start()?.check_in()?;
+    // Only the next start tells: until then the share is in memory.
+    phone.start()?.unlock(RIGHT)?;
+    Ok(say("free".to_owned())?)
 }
 
 fn close(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {

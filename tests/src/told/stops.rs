@@ -78,6 +78,23 @@ impl Disk for Stops {
         RealDisk.append_sync(path, bytes)
     }
 
+    fn write_with(
+        &self,
+        path: &Path,
+        fill: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.step("write", path)?;
+        RealDisk.write_with(path, fill)
+    }
+
+    fn read_at(&self, path: &Path, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        RealDisk.read_at(path, at, into)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<Option<u64>> {
+        RealDisk.size(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step("rename", from)?;
         RealDisk.rename(from, to)

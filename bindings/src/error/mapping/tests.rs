@@ -4,6 +4,7 @@
 use super::*;
 use crate::{BiometricsFlaw, Concern, KeyError, PasscodeFlaw, RootRefusal, RuleCode};
 use RoundsmanError as R;
+use roundsman_core::attachments::AttachmentError;
 use roundsman_core::platform;
 use roundsman_core::protocol::command::Refusal;
 use roundsman_core::protocol::root::RootError;
@@ -45,6 +46,12 @@ fn each_error_of_the_client_has_its_word() {
         (Error::Ticket(TicketError::NotATicket), R::TicketInvalid),
         (Error::Ticket(TicketError::Untrustworthy), R::TicketInvalid),
         (Error::Ticket(TicketError::NewerVersion), R::UpdateNeeded),
+        (Error::RootBundle(RootBundleError::NewerVersion), R::UpdateNeeded),
+        (
+            Error::RootBundle(RootBundleError::NotABundle),
+            R::RootBundle { reason: "this is not a code with an organisation's keys".to_owned() },
+        ),
+        (Error::Attachment(AttachmentError::OtherSize), R::Internal),
         (Error::Offline, R::Offline),
         (Error::WrongPin, R::WrongPin),
         (Error::Server(ErrorCode::Busy.into()), R::ServerBusy),
@@ -53,7 +60,7 @@ fn each_error_of_the_client_has_its_word() {
         (Error::InUse, R::ProfileHoldsVault),
         (Error::Cancelled, R::Cancelled),
     ];
-    is_complete(cases, include_str!("../../../../core/src/error.rs"), "Error", 2);
+    is_complete(cases, include_str!("../../../../core/src/error.rs"), "Error", 3);
 }
 
 #[test]
@@ -66,6 +73,7 @@ fn each_error_of_the_vault_has_its_word() {
         (VaultError::WrongPasscode { attempts_left: 3 }, R::WrongPasscode { attempts_left: 3 }),
         (VaultError::Wait { seconds: 30 }, R::Wait { seconds: 30 }),
         (VaultError::Locked, R::LockedByAdministrator),
+        (VaultError::ShareNeeded, R::ShareNeeded),
         (VaultError::Wiping, R::Wiped),
         (VaultError::Wiped, R::Wiped),
         (VaultError::Tampered { file: "slots" }, damaged("slots was changed or is damaged")),
@@ -163,6 +171,9 @@ fn each_answer_of_the_server_has_its_word() {
         (C::TicketUnknown.into(), R::TicketInvalid),
         (C::TicketExpired.into(), R::TicketExpired),
         (C::TicketUsed.into(), R::TicketUsed),
+        (C::ConfirmationNeeded.into(), R::ConfirmationNeeded),
+        (C::EnrolmentRefused.into(), R::EnrolmentRefused),
+        (C::EnrolmentExpired.into(), R::EnrolmentExpired),
         server(C::ProofInvalid),
         server(C::UseDpopNonce),
         server(C::TokenExpired),

@@ -28,6 +28,9 @@ async fn no_form_is_taken_without_the_sessions_token() -> TestResult {
         format!("/console/rescue/changes/{any}/dismiss"),
         format!("/console/rescue/devices/{}/take", phone.id),
         "/console/enrol".to_owned(),
+        "/console/enrolments".to_owned(),
+        format!("/console/enrolments/{any}/confirm"),
+        format!("/console/enrolments/{any}/refuse"),
         "/console/users/new".to_owned(),
         user.clone(),
         format!("{user}/second-factor"),
@@ -56,7 +59,14 @@ async fn pages_full_of_things_bring_no_code_along() -> TestResult {
     goes_back(&phone)?;
     let mut browser = Browser::signed_in(&org).await?;
     let device = format!("/console/devices/{}", phone.id);
-    let pages = ["/console", "/console/alerts", "/console/approvals", "/console/rescue", "/console/rules"];
+    let pages = [
+        "/console",
+        "/console/alerts",
+        "/console/approvals",
+        "/console/rescue",
+        "/console/rules",
+        "/console/enrolments",
+    ];
     for path in pages.into_iter().chain([device.as_str(), &format!("{device}/audit")]) {
         let text = browser.get(path).await?.text;
         for tag in text.split('<').skip(1).filter_map(|rest| rest.split('>').next()) {
