@@ -39,12 +39,9 @@ fn every_threat_has_a_row_and_every_test_it_names_exists() {
         let (defence, proof) = (row[2], row[3]);
         let tests: Vec<&str> =
             proof.split('`').skip(1).step_by(2).filter(|name| name.contains('_')).collect();
-        // A row says that it is not defended yet, or what proves that it is.
-        assert!(
-            (proof == "none") == (defence.starts_with("not yet") || defence.starts_with("there is none")),
-            "{}: {proof}",
-            row[0]
-        );
+        assert!(!defence.starts_with("not yet"), "{} is not defended", row[0]);
+        // What comes with dependencies is checked by a program of its own.
+        assert!(!tests.is_empty() || row[0] == "T20", "{} has no test", row[0]);
         for test in tests {
             named += 1;
             let definition = format!("fn {test}(");
