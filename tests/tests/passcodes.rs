@@ -5,6 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_core::platform::{Clock, SystemClock};
 use roundsman_core::vault::{BiometricsError, Passcode, PasscodeDue, PasscodeError, VaultError};
 use roundsman_core::{Client, Config, Error, State};
+use roundsman_protocol::lease::Lease;
+use roundsman_server::admin::LeaseTerms;
 use roundsman_tests::rig::{PASSCODE, Rig, passcode, phone_config};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -29,8 +31,11 @@ impl Clock for Later {
     }
 }
 
-/// An enrolled phone, open and synced, whose clock can be moved.
+/// An enrolled phone, open and synced, whose clock can be moved by months: its lease lasts a year.
 async fn phone(rig: &Rig, name: &str) -> (Client, Arc<Later>) {
+    let year_s = 365 * Lease::DAY_S;
+    let terms = LeaseTerms { warn_after_s: year_s, lock_after_s: year_s, wipe_after_s: None };
+    rig.admin.set_lease_terms(rig.actor, terms).unwrap();
     let clock = Arc::new(Later::default());
     let config = Config { clock: clock.clone(), ..phone_config(&rig.disk.path().join(name), name) };
     let phone = Client::open(config).unwrap();
