@@ -4,6 +4,9 @@ use crate::{Bucket, Fields, Kind, Merge, UserId, Value};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// The most words in a set.
+pub const MAX_WORDS: usize = 100;
+
 /// How closely a field must be kept. Decides masking, audit and who may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -35,6 +38,8 @@ pub enum Scope {
     Territory(&'static str),
     /// The user whose id is in this field.
     User(&'static str),
+    /// The bucket of the record that it is about. Only the server makes and removes such records.
+    Record,
 }
 
 /// What a user is in the organisation.
@@ -123,13 +128,22 @@ impl FieldDef {
         self
     }
 
-    fn admit(&self, value: Value) -> Result<Value, RuleError> {
+    /// Brings a value into the field's own kind and limits.
+    pub(crate) fn admit(&self, value: Value) -> Result<Value, RuleError> {
         let name = || self.name.to_owned();
         let value = self.kind.coerce(value).ok_or_else(|| RuleError::WrongKind { field: name() })?;
         if let Value::Text(text) = &value
             && text.chars().count() > self.max
         {
             return Err(RuleError::TooLong { field: name(), max: self.max });
+        }
+        if let Value::Set(words) = &value {
+            if words.len() > MAX_WORDS {
+                return Err(RuleError::TooLong { field: name(), max: MAX_WORDS });
+            }
+            if words.iter().any(|word| word.trim().is_empty() || word.chars().count() > self.max) {
+                return Err(RuleError::TooLong { field: name(), max: self.max });
+            }
         }
         if let (Some((least, most)), Some(real)) = (self.range, value.as_real())
             && !(least..=most).contains(&real)
@@ -193,6 +207,7 @@ impl EntityDef {
     pub fn bucket(&self, fields: &Fields) -> Option<Bucket> {
         match self.scope {
             Scope::Territory(name) => fields.get(name)?.as_text().map(Bucket::territory),
+            Scope::Record => None,
             Scope::User(name) => fields.get(name)?.as_id().map(|id| Bucket::user(UserId(id))),
         }
     }
@@ -265,6 +280,15 @@ pub enum RuleError {
     /// The row does not exist, or not for this user.
     #[error("there is no such record in your territories")]
     NoSuchRecord,
+    /// The record was removed. It can be brought back, and the change sent again.
+    #[error("the record was removed; have it restored, then send this again")]
+    Removed,
+    /// Another record has this value, which only one may have.
+    #[error("another record has this {field} already")]
+    Taken {
+        /// The field.
+        field: String,
+    },
     /// The user's role may not do this.
     #[error("your role does not allow this")]
     NotAllowed,
@@ -285,6 +309,10 @@ pub enum RuleError {
     /// Check-out lies before check-in.
     #[error("a visit can't end before it began")]
     EndsBeforeStart,
+    /// A rule of a newer version, which this one has no words for.
+    #[serde(other)]
+    #[error("a rule that this version does not know forbids it; update the app")]
+    Other,
 }
 
 /// Declares an entity: its struct, its [`EntityDef`] and the way between the two.

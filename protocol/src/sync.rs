@@ -40,6 +40,11 @@ pub enum Change {
     Put,
     /// Removes it.
     Delete,
+    /// Brings back one that was removed, as it was.
+    Restore,
+    /// Something that only a newer version knows.
+    #[serde(other)]
+    Other,
 }
 
 /// One change made on the device.
@@ -62,6 +67,12 @@ pub struct Mutation {
     /// The fields that changed.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub fields: Fields,
+    /// What the author saw in those of them whose rule counts the difference.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub was: Fields,
+    /// The collisions of this record that it settles, if it is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settles: Vec<Uuid>,
 }
 
 /// Values stay out of logs.
@@ -142,6 +153,9 @@ pub struct Page {
     pub head: Seq,
 }
 
+/// The frames that this version reads.
+const FRAMES: [&str; 5] = ["device", "result", "buckets", "page", "end"];
+
 /// One line of the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -159,4 +173,56 @@ pub enum Frame {
         /// The server's time.
         server_time: DateTime<Utc>,
     },
+}
+
+impl Frame {
+    /// Reads a line of an answer; nothing if it is a frame of a sort that only a newer version knows, which is passed
+    /// over.
+    ///
+    /// # Errors
+    /// It is no frame, or one of a sort that is known and can't be read.
+    pub fn read(line: &[u8]) -> serde_json::Result<Option<Self>> {
+        serde_json::from_slice(line).map(Some).or_else(|error| {
+            let sorts: BTreeMap<String, serde::de::IgnoredAny> = serde_json::from_slice(line)?;
+            let known = sorts.keys().any(|sort| FRAMES.contains(&sort.as_str()));
+            if sorts.len() == 1 && !known { Ok(None) } else { Err(error) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_a_newer_version_is_passed_over_and_a_broken_one_is_not() {
+        let read = |line: &str| Frame::read(line.as_bytes()).map_err(|_| ());
+        assert_eq!(read(r#"{"weather":{"rain":true}}"#), Ok(None));
+        assert_eq!(read(r#"{"buckets":["a"],"more":1}"#), Err(()));
+        for broken in [r#"{"page":{"bucket":"a"}}"#, "{}", "7", "", "{\"end\"", r#"{"a":1,"b":2}"#] {
+            assert_eq!(read(broken), Err(()), "{broken}");
+        }
+        // A field more in a frame that is known is no harm.
+        let line = r#"{"end":{"server_time":"2027-01-15T08:00:00Z","load":3}}"#;
+        assert!(matches!(read(line), Ok(Some(Frame::End { .. }))));
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_version_is_still_a_refusal() {
+        let line = r#"{"result":{"seq":4,"outcome":{"rejected":{"reason":{"rule":"too_late","by":"2 h"}}}}}"#;
+        let Ok(Some(Frame::Result(result))) = Frame::read(line.as_bytes()) else { unreachable!("a result") };
+        assert_eq!(result.outcome, Outcome::Rejected { reason: RuleError::Other });
+    }
+
+    #[test]
+    fn a_change_of_an_older_version_reads_as_it_was_meant() {
+        let id = Uuid::nil();
+        let line = format!(
+            r#"{{"seq":1,"id":"{id}","entity":"customer","record":"{id}","change":"put","base":1,"stamp":9}}"#
+        );
+        let change: Mutation = serde_json::from_str(&line).unwrap_or_else(|error| unreachable!("{error}"));
+        assert!(change.was.is_empty() && change.settles.is_empty());
+        let again = serde_json::to_string(&change).unwrap_or_default();
+        assert_eq!(again, line, "and an older server reads a newer version's");
+    }
 }

@@ -10,6 +10,7 @@
 pub mod admin;
 mod app;
 mod audit;
+mod collisions;
 mod config;
 mod console;
 mod devices;

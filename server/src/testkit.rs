@@ -236,6 +236,8 @@ impl Phone {
             entity: entity.into(),
             record,
             change: Change::Put,
+            was: Fields::new(),
+            settles: vec![],
             base: Rev(base),
             stamp: Stamp((self.app.now().timestamp_millis() as u64) << 16),
             fields,

@@ -42,6 +42,8 @@ async fn a_phone_enrols_syncs_and_checks_in_over_tls() -> TestResult {
         entity: "customer".into(),
         record: Uuid::now_v7(),
         change: Change::Put,
+        was: Default::default(),
+        settles: vec![],
         base: Rev(0),
         stamp: Stamp(1),
         fields: [("code", "3"), ("name", "New Shop"), ("territory", "A")]
@@ -148,6 +150,8 @@ async fn requests_that_are_too_large_or_unreadable_are_refused() -> TestResult {
         entity: "customer".into(),
         record: Uuid::nil(),
         change: Change::Put,
+        was: Default::default(),
+        settles: vec![],
         base: Rev(0),
         stamp: Stamp(1),
         fields: BTreeMap::new(),

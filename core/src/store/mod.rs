@@ -10,6 +10,7 @@
 //! Every call blocks on the disk; none may run on an async executor's thread.
 
 mod commit;
+mod conflicts;
 mod connection;
 mod digest;
 mod edit;
@@ -26,6 +27,7 @@ mod sealed_files;
 mod secrets;
 mod shadow;
 
+pub(crate) use conflicts::lost;
 pub(crate) use edit::{Edits, Made};
 pub use error::StoreError;
 pub use observe::{Changed, Observer, Subscription};

@@ -3,7 +3,7 @@
 use super::edit::Edits;
 use super::rows::{self, RowState, Version, Whole, whole};
 use super::schema::{self, Table, tables};
-use super::{Store, StoreError, connection, outbox, shadow};
+use super::{Store, StoreError, conflicts, connection, outbox, shadow};
 use roundsman_model::{Bucket, Fields, Rev, Seq};
 use roundsman_protocol::sync::Page;
 use rusqlite::OptionalExtension;
@@ -125,6 +125,7 @@ impl Edits<'_> {
             return Ok(());
         }
         shadow::forget(self.connection, table.def, id)?;
+        conflicts::left(self.connection, table, &stored)?;
         rows::remove(self.connection, table, &stored)?;
         self.note(table, id);
         Ok(())
@@ -158,6 +159,13 @@ impl Edits<'_> {
         self.connection.execute(
             &format!(
                 "DELETE FROM shadow WHERE entity = ?1
+                 AND record IN (SELECT id FROM \"{name}\" WHERE _bucket = ?2)"
+            ),
+            (name, &bucket.0),
+        )?;
+        self.connection.execute(
+            &format!(
+                "DELETE FROM conflict WHERE entity = ?1
                  AND record IN (SELECT id FROM \"{name}\" WHERE _bucket = ?2)"
             ),
             (name, &bucket.0),

@@ -138,6 +138,9 @@ impl ToSql for Bound<'_> {
             Value::Int(int) => ToSqlOutput::from(*int),
             Value::Real(real) => ToSqlOutput::from(*real),
             Value::Text(text) => ToSqlOutput::from(text.as_str()),
+            Value::Set(words) => serde_json::to_string(words)
+                .map(ToSqlOutput::from)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
             Value::Id(id) => ToSqlOutput::from(id.as_bytes().as_slice()),
         })
     }
@@ -175,6 +178,7 @@ fn value(kind: Kind, stored: ValueRef<'_>) -> Option<Value> {
         (Kind::Text | Kind::Date | Kind::Choice(_), ValueRef::Text(text)) => {
             Value::Text(str::from_utf8(text).ok()?.to_owned())
         }
+        (Kind::Set, ValueRef::Text(text)) => Value::Set(serde_json::from_slice(text).ok()?),
         (Kind::Id, ValueRef::Blob(bytes)) => Value::Id(Uuid::from_slice(bytes).ok()?),
         _ => return None,
     })

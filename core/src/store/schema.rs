@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_outbox_and_cursors.sql"),
     include_str!("migrations/0002_digest.sql"),
     include_str!("migrations/0003_sealed_files.sql"),
+    include_str!("migrations/0004_sorts_of_changes.sql"),
 ];
 
 /// The first version with digests.
@@ -197,7 +198,7 @@ fn column_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Bool | Kind::Int | Kind::Time => "INTEGER",
         Kind::Real => "REAL",
-        Kind::Text | Kind::Date | Kind::Choice(_) => "TEXT",
+        Kind::Text | Kind::Date | Kind::Set | Kind::Choice(_) => "TEXT",
         Kind::Id => "BLOB",
     }
 }

@@ -3,7 +3,7 @@
 //! What the rep sees is that version with the entries laid over it in order. So a change from elsewhere slides
 //! under the rep's unsent work, and an entry that is discarded uncovers what the server has.
 
-use super::edit::{Edits, bucket, overlay};
+use super::edit::{Edits, bucket, lay};
 use super::rows::{self, RowState, Version, Whole};
 use super::schema::Table;
 use super::{StoreError, outbox};
@@ -77,7 +77,7 @@ impl Edits<'_> {
         let mut fields = shadow.fields.unwrap_or_default();
         let mut state = RowState::Clean;
         for entry in &entries {
-            overlay(&mut fields, &entry.fields);
+            lay(table.def, &mut fields, &entry.fields, &entry.was);
             if entry.reason.is_some() {
                 state = RowState::Rejected;
             } else if state == RowState::Clean {

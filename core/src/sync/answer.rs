@@ -53,7 +53,11 @@ impl<'a> Frames<'a> {
     pub(super) async fn next(&mut self) -> Result<Option<Frame>, Error> {
         loop {
             if let Some(line) = self.decoder.get_mut().whole.pop_front() {
-                return serde_json::from_slice(&line).map(Some).map_err(|_| Error::BadAnswer);
+                match Frame::read(&line).map_err(|_| Error::BadAnswer)? {
+                    Some(frame) => return Ok(Some(frame)),
+                    // A newer server has more to say than this version understands.
+                    None => continue,
+                }
             }
             if self.ended {
                 return Ok(None);

@@ -10,6 +10,7 @@ mod enrolments;
 mod fleet;
 mod people;
 mod records;
+mod removed;
 mod rescue;
 pub(crate) mod sqlite;
 
@@ -23,6 +24,7 @@ pub use fleet::{
 };
 pub use people::{AdminAct, PeopleRead, PeopleWrite, StoredSession, StoredUser};
 pub use records::{LogEntry, LogRow, RecordsRead, RecordsWrite, StoredConflict, StoredRecord};
+pub use removed::{RemovedRead, RemovedWrite, StoredRemoval};
 pub use rescue::{
     RescueFilter, RescueRead, RescueState, RescueWrite, StoredRescue, StoredSegment, StoredWaiting,
 };
@@ -70,7 +72,15 @@ pub trait Storage: Send + Sync {
 
 /// A view of one moment.
 pub trait ReadTx:
-    RecordsRead + PeopleRead + FleetRead + EnrolmentsRead + ApprovalsRead + AlertsRead + RescueRead + AuditRead
+    RecordsRead
+    + RemovedRead
+    + PeopleRead
+    + FleetRead
+    + EnrolmentsRead
+    + ApprovalsRead
+    + AlertsRead
+    + RescueRead
+    + AuditRead
 {
 }
 
@@ -78,6 +88,7 @@ pub trait ReadTx:
 pub trait WriteTx:
     ReadTx
     + RecordsWrite
+    + RemovedWrite
     + PeopleWrite
     + FleetWrite
     + EnrolmentsWrite

@@ -7,6 +7,7 @@ mod enrolments;
 mod fleet;
 mod people;
 mod records;
+mod removed;
 mod rescue;
 
 use super::{ReadTx, Result, Storage, StorageError, WriteTx};
@@ -22,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_approvers_and_alerts.sql"),
     include_str!("migrations/0003_rescue_and_audit.sql"),
     include_str!("migrations/0004_enrolments.sql"),
+    include_str!("migrations/0005_removed_and_collisions.sql"),
 ];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.

@@ -9,9 +9,9 @@ use roundsman_model::{Bucket, DeviceId, Rev, Seq};
 use rusqlite::{Row, params};
 use uuid::Uuid;
 
-const COLUMNS: &str = "entity, id, rev, bucket, removed, fields, marks";
+pub(super) const COLUMNS: &str = "entity, id, rev, bucket, removed, fields, marks";
 
-fn record(row: &Row<'_>) -> Result<StoredRecord> {
+pub(super) fn record(row: &Row<'_>) -> Result<StoredRecord> {
     Ok(StoredRecord {
         entity: row.get("entity")?,
         id: id(row, "id")?,
