@@ -1,6 +1,8 @@
 //! `POST /v1/sync`: takes a device's changes in, exactly once, and gives it what changed elsewhere.
 
 pub(crate) mod apply;
+#[cfg(test)]
+mod merge_tests;
 mod pull;
 #[cfg(test)]
 mod tests;
