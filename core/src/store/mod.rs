@@ -339,6 +339,9 @@ mod tests {
             })
             .unwrap();
         store.close();
+        let again = open(&path).unwrap();
+        assert_eq!(again.cursors().unwrap().len(), 1, "the same version fetches nothing anew");
+        again.close();
         let older = connection::open(&path, KEY.cipher, &Arc::default()).unwrap();
         older.execute_batch("ALTER TABLE customer DROP COLUMN geofence_m").unwrap();
         connection::settle_on_close(&older).unwrap();
@@ -347,5 +350,24 @@ mod tests {
         store.check().unwrap();
         assert!(store.cursors().unwrap().is_empty());
         assert_holds(&store, 1);
+    }
+
+    #[test]
+    fn a_choice_that_is_new_in_the_model_is_fetched_from_the_server() {
+        let (_dir, path, store) = store();
+        // As another version of the app left it, which knew fewer choices and had the same columns.
+        let older = "INSERT INTO cursor VALUES ('b', 9); UPDATE counter SET value = 7 WHERE name = 'model'";
+        store
+            .write(|edits| {
+                add(edits, 1)?;
+                edits.connection.execute_batch(older).map_err(StoreError::from)?;
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        store.close();
+        let store = open(&path).unwrap();
+        assert!(store.cursors().unwrap().is_empty());
+        assert_holds(&store, 1);
+        store.check().unwrap();
     }
 }

@@ -1,8 +1,10 @@
 //! The tables: numbered migrations, and a table for each entity of the model.
 
 use super::digest::Digest;
+use super::outbox::{counter, set_counter};
 use super::{StoreError, connection};
 use roundsman_model::{ENTITIES, EntityDef, FieldDef, Kind, Search};
+use roundsman_protocol::sha256;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -20,6 +22,9 @@ const DIGESTS: usize = 2;
 
 /// The first version with sealed files.
 const SEALED_FILES: usize = 3;
+
+/// The counter that holds the fingerprint of the declarations the database was last opened with.
+const MODEL: &str = "model";
 
 /// The version of the database's tables.
 pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
@@ -56,10 +61,12 @@ pub(super) fn migrate(connection: &Connection, digest: &Digest) -> Result<(), St
     }
     digest.watch(&tx)?;
     digest.begin();
-    if grown {
-        // The server has sent what the new columns should hold already: read it all once more.
+    let model = fingerprint();
+    if grown || counter(&tx, MODEL)? != model {
+        // The server may have sent what another version of the app could not hold: read it all once more.
         tx.execute("DELETE FROM cursor", [])?;
     }
+    set_counter(&tx, MODEL, model)?;
     if !missing.is_empty() {
         tx.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
     }
@@ -70,6 +77,17 @@ pub(super) fn migrate(connection: &Connection, digest: &Digest) -> Result<(), St
     }
     connection::authentic(&tx)?;
     Ok(tx.commit()?)
+}
+
+/// Tells one set of declarations from another: a new choice or a wider range adds no column.
+fn fingerprint() -> u64 {
+    let mut declared = String::new();
+    for def in ENTITIES {
+        let _ = write!(declared, "{}{:?}", def.name, def.fields);
+    }
+    let [a, b, c, d, e, f, g, h, ..] = sha256(&[declared.as_bytes()]);
+    // SQLite's numbers have a sign.
+    u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1
 }
 
 /// One entity's table and the statements on it. Columns of the store's own begin with an underscore.
