@@ -10,7 +10,7 @@ use crate::platform::{Clock, Entropy};
 use chrono::{DateTime, Utc};
 use roundsman_model::merge::over;
 use roundsman_model::{Bucket, Entity, EntityDef, Fields, Merge, Rev, RuleError, Value};
-use roundsman_protocol::sync::Mutation;
+use roundsman_protocol::sync::{Change, Mutation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use uuid::Uuid;
@@ -139,6 +139,19 @@ impl<'c> Edits<'c> {
         self.append(def, id, Draft { base, fields: change, was, settles, ..Draft::default() }, made)?;
         self.note(table, id);
         Ok(new)
+    }
+
+    /// Removes a record; `false` if it is not here. It comes back if the server refuses that.
+    pub(crate) fn take_away<T: Entity>(&mut self, id: Uuid, made: &Made) -> Result<bool, StoreError> {
+        let table = table(T::DEF)?;
+        let Some(stored) = rows::find(self.connection, table, id)? else { return Ok(false) };
+        let Version { rev, bucket, state, fields } = &stored.version;
+        if *state == RowState::Clean {
+            shadow::keep(self.connection, T::DEF, id, *rev, bucket, Some(fields))?;
+        }
+        self.append(T::DEF, id, Draft { base: *rev, change: Change::Delete, ..Draft::default() }, made)?;
+        self.rebuild(table, id)?;
+        Ok(true)
     }
 
     /// Remembers to tell that a record changed.

@@ -201,6 +201,9 @@ impl Edits<'_> {
                 .prepare_cached("INSERT INTO conflict (entity, record, conflict) VALUES (?1, ?2, ?3)")?
                 .execute((entry.def.name, entry.record.as_bytes(), serde_json::to_string(conflict)?))?;
         }
+        if entry.change == Change::Delete {
+            return shadow::forget(self.connection, entry.def, entry.record);
+        }
         let Some(server) = shadow::find(self.connection, entry.def, entry.record)? else { return Ok(()) };
         // A version further on holds changes of others that have not come down yet. Counting them as seen would
         // let the rep's next edit overwrite them without a collision.

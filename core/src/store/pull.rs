@@ -63,6 +63,7 @@ impl Store {
                     }
                 }
             }
+            shadow::keep_buckets(edits.connection, buckets)?;
             let cursors: Vec<Bucket> = {
                 let mut statement = edits.connection.prepare_cached("SELECT bucket FROM cursor")?;
                 let rows = statement.query_map([], |row| row.get(0).map(Bucket))?;
@@ -120,7 +121,13 @@ impl Edits<'_> {
 
     /// Removes a row that has left a bucket, unless it has come by another one meanwhile.
     fn withdraw(&mut self, table: &Table, id: Uuid, bucket: &Bucket) -> Result<(), StoreError> {
-        let Some(stored) = rows::find(self.connection, table, id)? else { return Ok(()) };
+        let Some(stored) = rows::find(self.connection, table, id)? else {
+            // It was removed here too, and must not come back if the server refuses that.
+            if shadow::find(self.connection, table.def, id)?.is_some_and(|known| known.bucket == *bucket) {
+                shadow::forget(self.connection, table.def, id)?;
+            }
+            return Ok(());
+        };
         if stored.version.bucket != *bucket {
             return Ok(());
         }

@@ -6,9 +6,10 @@
 use super::edit::{Edits, bucket, lay};
 use super::rows::{self, RowState, Version, Whole};
 use super::schema::Table;
-use super::{StoreError, outbox};
+use super::{StoreError, conflicts, outbox};
 use chrono::{DateTime, Utc};
 use roundsman_model::{Bucket, EntityDef, FieldType, Fields, Kind, Rev};
+use roundsman_protocol::sync::Change;
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
@@ -66,6 +67,19 @@ pub(super) fn forget(connection: &Connection, def: &EntityDef, record: Uuid) -> 
     Ok(())
 }
 
+/// Forgets the server's versions in every bucket but these: of records that were removed here, and have no row.
+pub(super) fn keep_buckets(connection: &Connection, buckets: &[Bucket]) -> Result<(), StoreError> {
+    let known: Vec<Bucket> = {
+        let mut statement = connection.prepare_cached("SELECT DISTINCT bucket FROM shadow")?;
+        let rows = statement.query_map([], |row| row.get(0).map(Bucket))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for gone in known.iter().filter(|bucket| !buckets.contains(bucket)) {
+        connection.execute("DELETE FROM shadow WHERE bucket = ?1", [&gone.0])?;
+    }
+    Ok(())
+}
+
 impl Edits<'_> {
     /// Makes a record what it should be: the server's version with the outbox laid over it.
     pub(super) fn rebuild(&mut self, table: &Table, record: Uuid) -> Result<(), StoreError> {
@@ -76,7 +90,11 @@ impl Edits<'_> {
         let known = shadow.fields.is_some();
         let mut fields = shadow.fields.unwrap_or_default();
         let mut state = RowState::Clean;
+        let mut taken_away = false;
         for entry in &entries {
+            if entry.reason.is_none() {
+                taken_away = entry.change == Change::Delete;
+            }
             lay(table.def, &mut fields, &entry.fields, &entry.was);
             if entry.reason.is_some() {
                 state = RowState::Rejected;
@@ -88,14 +106,15 @@ impl Edits<'_> {
             forget(connection, table.def, record)?;
         }
         let stored = rows::find(connection, table, record)?;
-        if whole(table.def, &fields) {
+        if whole(table.def, &fields) && !taken_away {
             let bucket = if known { shadow.bucket } else { bucket(table.def, &fields) };
             let version = Version { rev: shadow.rev, bucket, state, fields };
             if rows::put(connection, table, record, stored.as_ref(), &version)? {
                 self.note(table, record);
             }
         } else if let Some(stored) = stored {
-            // The change that made the record was discarded, and the server never had it.
+            // It was removed here; or the change that made it was discarded, and the server never had it.
+            conflicts::left(connection, table, &stored)?;
             rows::remove(connection, table, &stored)?;
             self.note(table, record);
         }

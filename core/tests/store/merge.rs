@@ -197,3 +197,59 @@ fn a_change_of_a_removed_record_is_sent_again_behind_its_restoration() {
     assert_eq!(phone.name(id(1)).as_deref(), Some("Mine"));
     assert!(matches!(phone.outbox.restore(DeviceSeq(9)), Err(Error::NotFound)));
 }
+
+#[test]
+fn a_removal_hides_the_record_at_once_and_a_refused_one_brings_it_back() {
+    let phone = Phone::new();
+    phone.pull(vec![customer(1, 4, "Corner", &[]), customer(2, 1, "Oak", &[])]);
+    phone.customers.remove(id(1)).unwrap();
+    assert!(matches!(phone.customers.remove(id(1)), Err(Error::NotFound)));
+    assert!(phone.found("corner").is_empty());
+    // What others change meanwhile does not bring it back.
+    phone.pull(vec![customer(1, 5, "Corner two", &[])]);
+    let phone = phone.restarted();
+    assert_eq!(phone.name(id(1)), None);
+    let sent = phone.store.pending(9).unwrap();
+    assert_eq!((sent.len(), sent[0].change, sent[0].base), (1, Change::Delete, Rev(4)));
+    phone.settle(1, rejected());
+    assert_eq!(phone.name(id(1)).as_deref(), Some("Corner two"));
+    assert_eq!(phone.found("corner"), ["Corner two"]);
+    phone.outbox.resend(DeviceSeq(1)).unwrap();
+    assert_eq!(phone.name(id(1)), None);
+    phone.settle(2, applied(6, vec![]));
+    assert_eq!((phone.name(id(1)), phone.outbox.count().unwrap()), (None, 0));
+    phone.store.check().unwrap();
+}
+
+#[test]
+fn a_refused_removal_brings_nothing_back_that_has_left_the_device_meanwhile() {
+    for leaves in [true, false] {
+        let phone = Phone::new();
+        phone.pull(vec![customer(1, 4, "Corner", &[])]);
+        phone.customers.remove(id(1)).unwrap();
+        if leaves {
+            phone.store.keep_buckets(&[territory("ny")]).unwrap();
+        } else {
+            phone.pull(vec![crate::kit::gone(1, 5)]);
+        }
+        phone.settle(1, rejected());
+        assert_eq!((phone.name(id(1)), phone.outbox.count().unwrap()), (None, 1));
+        phone.outbox.discard(DeviceSeq(1)).unwrap();
+        assert_eq!(phone.customers.count().unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_visit_made_by_mistake_and_taken_back_before_it_was_sent_leaves_in_that_order() {
+    let phone = Phone::new();
+    phone.pull(vec![customer(1, 4, "Corner", &[])]);
+    let visit = phone.visits.start(id(1), None).unwrap();
+    phone.visits.remove(visit.id).unwrap();
+    assert!(phone.visits.in_progress().unwrap().is_none());
+    let sent = phone.store.pending(9).unwrap();
+    assert_eq!(sent.iter().map(|change| change.change).collect::<Vec<_>>(), [Change::Put, Change::Delete]);
+    phone.settle(1, applied(1, vec![]));
+    assert!(phone.visits.in_progress().unwrap().is_none(), "an answer does not bring it back");
+    phone.settle(2, applied(2, vec![]));
+    assert_eq!((phone.visits.in_progress().unwrap(), phone.outbox.count().unwrap()), (None, 0));
+}
