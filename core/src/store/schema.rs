@@ -85,9 +85,9 @@ fn fingerprint() -> u64 {
     for def in ENTITIES {
         let _ = write!(declared, "{}{:?}", def.name, def.fields);
     }
-    let [a, b, c, d, e, f, g, h, ..] = sha256(&[declared.as_bytes()]);
+    let hash = sha256(&[declared.as_bytes()]);
     // SQLite's numbers have a sign.
-    u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) >> 1
 }
 
 /// One entity's table and the statements on it. Columns of the store's own begin with an underscore.
