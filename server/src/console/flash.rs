@@ -28,10 +28,12 @@ pub(super) enum Flash {
     CustomerRemoved,
     CustomerRestored,
     CustomerErased,
+    Frozen,
+    FreezeLifted,
 }
 
 impl Flash {
-    const ALL: [(Self, &'static str, &'static str); 18] = [
+    const ALL: [(Self, &'static str, &'static str); 20] = [
         (Self::Locked, "locked", "Lock ordered. The device carries it out the next time it is online."),
         (
             Self::UnlockGranted,
@@ -74,6 +76,16 @@ impl Flash {
         ),
         (Self::CustomerRestored, "customer-restored", "Brought back as it was."),
         (Self::CustomerErased, "customer-erased", "Erased for good."),
+        (
+            Self::Frozen,
+            "frozen",
+            "Every phone is told to lock. Each carries it out the next time it is online.",
+        ),
+        (
+            Self::FreezeLifted,
+            "freeze-lifted",
+            "Unlock granted to the phones that were locked together. Each opens again once it has asked the server.",
+        ),
     ];
 
     /// The sentence to show.

@@ -7,6 +7,7 @@ mod approvals;
 mod conflicts;
 mod enrolments;
 mod forms;
+mod freeze;
 mod rescue;
 
 use crate::testkit::{EMAIL, Org, PASSWORD, Phone, TestResult};
