@@ -27,9 +27,8 @@ pub(crate) struct Rescue {
 
 #[derive(Args)]
 struct Open {
-    /// The server's data folder.
-    #[arg(long = "data", value_name = "DIR")]
-    dir: PathBuf,
+    #[command(flatten)]
+    data: Data,
     /// The file of the private rescue key. Keep it offline again afterwards.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -95,7 +94,7 @@ pub(crate) fn run(rescue: Rescue) -> Result<()> {
             None => take_all(&data, device),
         },
         (Some(RescueCommand::Dismiss { data, change }), _) => {
-            Admin::open(&data.dir)?.dismiss_rescued(Admin::OPERATOR, change)?;
+            data.admin()?.dismiss_rescued(Admin::OPERATOR, change)?;
             println!("Dismissed.");
             Ok(())
         }
@@ -108,7 +107,7 @@ fn open(args: &Open) -> Result<()> {
         .map(Zeroizing::new)
         .with_context(|| format!("{} can't be read", args.key.display()))?;
     let key = rescue_key_from_text(&text).with_context(|| format!("{} can't be used", args.key.display()))?;
-    let report = Admin::open(&args.dir)?.open_rescue(Admin::OPERATOR, &key)?;
+    let report = args.data.admin()?.open_rescue(Admin::OPERATOR, &key)?;
     let rows: Vec<Vec<String>> = report
         .devices
         .iter()
@@ -135,7 +134,7 @@ fn open(args: &Open) -> Result<()> {
 }
 
 fn list(data: &Data, device: Option<Uuid>, void: bool) -> Result<()> {
-    let changes = waiting(&Admin::open(&data.dir)?, device, void, LISTED)?;
+    let changes = waiting(&data.admin()?, device, void, LISTED)?;
     let rows: Vec<Vec<String>> = changes
         .iter()
         .map(|change| {
@@ -170,7 +169,7 @@ fn waiting(admin: &Admin, device: Option<Uuid>, void: bool, limit: usize) -> Res
 }
 
 fn take(data: &Data, change: Uuid) -> Result<()> {
-    match Admin::open(&data.dir)?.take_rescued(Admin::OPERATOR, change)? {
+    match data.admin()?.take_rescued(Admin::OPERATOR, change)? {
         Taken::Applied => println!("Taken."),
         Taken::Refused(reason) => bail!("refused, and still waiting: {reason}"),
     }
@@ -178,7 +177,7 @@ fn take(data: &Data, change: Uuid) -> Result<()> {
 }
 
 fn take_all(data: &Data, device: Option<Uuid>) -> Result<()> {
-    let admin = Admin::open(&data.dir)?;
+    let admin = data.admin()?;
     let devices: BTreeSet<DeviceId> = match device {
         Some(device) => [DeviceId(device)].into(),
         None => admin.devices()?.into_iter().map(|device| device.id).collect(),
