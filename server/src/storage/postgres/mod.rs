@@ -55,6 +55,12 @@ impl Reached {
         Ok(found.first().is_some_and(|row| row.try_get::<_, Option<String>>(0).ok().flatten().is_some()))
     }
 
+    /// Runs statements past the server's rules.
+    #[cfg(test)]
+    pub(crate) fn batch(&self, sql: &str) -> Result<()> {
+        self.conn.batch(sql)
+    }
+
     /// Opens the database and brings it to this version.
     pub(crate) fn open(self, key: &DatabaseKey) -> Result<Postgres> {
         let sealer = Sealer::new(key)?;

@@ -96,7 +96,7 @@ impl RescueRead for Tx<'_> {
     fn rescued(&self, filter: &RescueFilter) -> Result<Vec<StoredRescue>> {
         let state = filter.state.map(|state| name_of(&STATES, &state)).transpose()?;
         self.all(
-            "SELECT * FROM rescued WHERE (?1 IS NULL OR device = ?1) AND (?2 IS NULL OR state = ?2)
+            "SELECT * FROM rescued WHERE device = coalesce(?1, device) AND state = coalesce(?2, state)
              AND (?3 = 1 OR void = 0) ORDER BY device, commit_seq, seq LIMIT ?4",
             params![
                 filter.device.as_ref().map(|device| blob(&device.0)),
@@ -110,7 +110,7 @@ impl RescueRead for Tx<'_> {
 
     fn rescued_waiting(&self, device: Option<DeviceId>) -> Result<u64> {
         let sql = "SELECT count(*) AS n FROM rescued
-                   WHERE (?1 IS NULL OR device = ?1) AND state = 'needs_review' AND void = 0";
+                   WHERE device = coalesce(?1, device) AND state = 'needs_review' AND void = 0";
         let device = device.as_ref().map(|device| blob(&device.0));
         Ok(self.one(sql, params![device], |row| number(row, "n"))?.unwrap_or(0))
     }
