@@ -525,3 +525,58 @@ fn the_logs_that_only_grow_refuse_to_change() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn secrets_are_sealed_before_they_reach_postgresql() -> TestResult {
+    let [_, place] = Place::both()?;
+    let storage = place.open()?;
+    work(storage.as_ref())?;
+    let mut tx = storage.write()?;
+    tx.set_setting("secret", b"in the clear")?;
+    tx.commit()?;
+    let fails_if = |condition: &str| {
+        place.tamper(&format!("DO $$ BEGIN IF {condition} THEN RAISE EXCEPTION 'found'; END IF; END $$"))
+    };
+    assert!(
+        fails_if("EXISTS (SELECT 1 FROM ticket WHERE position('\\x01010101'::bytea IN token) > 0)").is_err()
+    );
+    fails_if("EXISTS (SELECT 1 FROM setting WHERE position('in the clear'::bytea IN value) > 0)")?;
+    fails_if("EXISTS (SELECT 1 FROM \"user\" WHERE position('\\x08080808'::bytea IN totp) > 0)")?;
+    fails_if("EXISTS (SELECT 1 FROM \"user\" WHERE position('\\x09090909'::bytea IN totp) > 0)")?;
+    // A secret that is put in the place of another is no secret.
+    place.tamper(
+        "UPDATE setting SET value = (SELECT value FROM setting WHERE name = 'secret') WHERE name = 'two'",
+    )?;
+    assert!(storage.read()?.setting("two").is_err());
+    Ok(())
+}
+
+/// A column that was added to the one and forgotten in the other would be noticed by the phones first.
+#[test]
+fn both_databases_have_the_same_tables() -> TestResult {
+    let [file, postgres] = Place::both()?;
+    for place in [&file, &postgres] {
+        place.open()?;
+    }
+    let Place::File(dir) = &file else { return Err("a file".into()) };
+    let key = crate::storage::sqlite::DatabaseKey(Zeroizing::new([7; 32]));
+    let conn = crate::storage::sqlite::connect(&dir.path().join("roundsman.db"), &key)?;
+    let mut statement = conn.prepare(
+        "SELECT t.name || '.' || c.name FROM sqlite_master t JOIN pragma_table_info(t.name) c
+         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND t.name NOT LIKE 'record_search%' ORDER BY 1",
+    )?;
+    let columns: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    assert!(columns.len() > 100, "{columns:?}");
+    let listed = columns.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let here = "SELECT table_name || '.' || column_name FROM information_schema.columns
+                WHERE table_schema = current_schema() AND table_name NOT IN ('roundsman', 'proof', 'record_search')";
+    postgres.tamper(&format!(
+        "DO $$ DECLARE odd text; BEGIN
+         SELECT string_agg(name, ', ') INTO odd FROM (
+             (SELECT unnest(ARRAY[{listed}]) AS name EXCEPT {here}) UNION ALL
+             ({here} EXCEPT SELECT unnest(ARRAY[{listed}]))
+         ) AS difference;
+         IF odd IS NOT NULL THEN RAISE EXCEPTION 'not in both: %', odd; END IF; END $$"
+    ))?;
+    Ok(())
+}
