@@ -14,6 +14,7 @@ use roundsman_server::{Config, Database, Server};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::{Command, Output};
 use uuid::Uuid;
 
 /// What devices know the instances by; nothing listens there.
@@ -36,6 +37,7 @@ async fn start(data: &Path, database: &Database, listen: SocketAddr) -> TestResu
 struct Pair {
     rig: Rig,
     at: [String; 2],
+    database: Database,
     _second: Server,
 }
 
@@ -56,6 +58,7 @@ impl Pair {
         Ok(Self {
             rig,
             at: at.map(|address| format!("https://localhost:{}", address.port())),
+            database,
             _second: second,
         })
     }
@@ -94,6 +97,33 @@ impl Pair {
         let proof = phone.proof(&format!("{PUBLIC}{path}"), token, Some(&nonce))?;
         self.post(instance, path, &proof, token, body).await
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_works_on_the_shared_database() -> TestResult {
+    let pair = Pair::start().await?;
+    let run = |folder: &str, told: bool, args: &[&str]| -> TestResult<Output> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roundsman-server"));
+        command.args(args).arg("--data").arg(pair.rig.dir.path().join(folder));
+        let command = match told {
+            true => command.arg("--database").arg(pair.database.url.expose()),
+            false => command.env("ROUNDSMAN_DATABASE", pair.database.url.expose()),
+        };
+        Ok(command.output()?)
+    };
+    let user = ["user", "add", "--email", "ana@example.com", "--name", "Ana", "--territory", "A"];
+    assert!(run("one", true, &user)?.status.success());
+    let ticket = run("two", false, &["ticket", "--user", "ana@example.com"])?;
+    assert!(ticket.status.success(), "{}", String::from_utf8_lossy(&ticket.stderr));
+    assert_eq!(pair.rig.admin.users()?.len(), 2);
+    let key = pair.rig.dir.path().join("one/keep-offline/rescue.key");
+    let key = key.to_str().ok_or("path")?;
+    assert!(run("two", false, &["rescue", "--key", key])?.status.success());
+    assert!(run("two", true, &["rescue", "--key", key])?.status.success());
+    // Another data folder has not the key, and makes none.
+    let refused = run("three", true, &["devices"])?;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("put server.key back"));
+    Ok(())
 }
 
 fn free() -> TestResult<SocketAddr> {

@@ -27,8 +27,16 @@ pub(crate) struct Rescue {
 
 #[derive(Args)]
 struct Open {
-    #[command(flatten)]
-    data: Data,
+    // Not `Data`, flattened: clap does not see that an optional group is there by a group inside it.
+    /// The server's data folder.
+    #[arg(long = "data", value_name = "DIR")]
+    dir: PathBuf,
+    /// The PostgreSQL that instances share [env: ROUNDSMAN_DATABASE]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Certificates (PEM) of those who sign the database server's [env: ROUNDSMAN_DATABASE_CA]
+    #[arg(long, value_name = "FILE")]
+    database_ca: Option<PathBuf>,
     /// The file of the private rescue key. Keep it offline again afterwards.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -87,7 +95,7 @@ struct Which {
 /// Does it.
 pub(crate) fn run(rescue: Rescue) -> Result<()> {
     match (rescue.command, rescue.open) {
-        (None, Some(args)) => open(&args),
+        (None, Some(args)) => open(args),
         (Some(RescueCommand::List { data, device, void }), _) => list(&data, device, void),
         (Some(RescueCommand::Take { data, which, device }), _) => match which.change {
             Some(change) => take(&data, change),
@@ -102,12 +110,14 @@ pub(crate) fn run(rescue: Rescue) -> Result<()> {
     }
 }
 
-fn open(args: &Open) -> Result<()> {
+fn open(args: Open) -> Result<()> {
     let text = std::fs::read_to_string(&args.key)
         .map(Zeroizing::new)
         .with_context(|| format!("{} can't be read", args.key.display()))?;
     let key = rescue_key_from_text(&text).with_context(|| format!("{} can't be used", args.key.display()))?;
-    let report = args.data.admin()?.open_rescue(Admin::OPERATOR, &key)?;
+    let report = Data { dir: args.dir, database: args.database, database_ca: args.database_ca }
+        .admin()?
+        .open_rescue(Admin::OPERATOR, &key)?;
     let rows: Vec<Vec<String>> = report
         .devices
         .iter()

@@ -196,6 +196,60 @@ fn is_local(host: &Host) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::TestResult;
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::pki_types::PrivateKeyDer;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::path::Path;
+    use std::thread;
+
+    /// What somebody hears who stands in the database's place, says this about TLS, and has this certificate.
+    fn heard(says: u8, own: &CertifiedKey<rcgen::KeyPair>, trusted: &Path) -> TestResult<Vec<u8>> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let port = listener.local_addr()?.port();
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)?;
+        let standing = thread::spawn(move || -> std::io::Result<Vec<u8>> {
+            let (mut socket, _) = listener.accept()?;
+            let mut asked = [0; 8];
+            socket.read_exact(&mut asked)?;
+            socket.write_all(&[says])?;
+            let mut heard = Vec::new();
+            if says == b'S' {
+                let tls = rustls::ServerConnection::new(Arc::new(config)).map_err(std::io::Error::other)?;
+                let mut stream = rustls::StreamOwned::new(tls, socket);
+                let mut start = [0; 512];
+                if let Ok(length) = stream.read(&mut start) {
+                    heard.extend_from_slice(&start[..length]);
+                }
+            } else {
+                let _cut = socket.read_to_end(&mut heard);
+            }
+            Ok(heard)
+        });
+        let url = format!("postgres://somebody:secret@localhost:{port}/x?hostaddr=127.0.0.1");
+        let link = Link::new(&Database { url: url.as_str().into(), ca: Some(trusted.to_owned()) })?;
+        assert!(matches!(link.connect(), Err(StorageError::Unreachable(_))));
+        Ok(standing.join().map_err(|_| "panicked")??)
+    }
+
+    #[test]
+    fn nothing_is_said_to_a_database_whose_certificate_is_not_signed_as_it_should_be() -> TestResult {
+        let dir = tempfile::tempdir()?;
+        let ca = dir.path().join("ca.pem");
+        let right = generate_simple_self_signed(["localhost".to_owned()])?;
+        let other = generate_simple_self_signed(["localhost".to_owned()])?;
+        std::fs::write(&ca, right.cert.pem())?;
+        assert!(heard(b'S', &right, &ca)?.windows(8).any(|part| part == b"somebody"), "over TLS");
+        assert!(heard(b'S', &other, &ca)?.is_empty(), "another certificate");
+        assert!(heard(b'N', &right, &ca)?.is_empty(), "no TLS at all");
+        Ok(())
+    }
 
     fn refused(url: &str) -> bool {
         matches!(Link::new(&Database { url: url.into(), ca: None }), Err(StorageError::Address(_)))
