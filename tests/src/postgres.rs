@@ -7,6 +7,6 @@ use roundsman_server::Database;
 
 /// A new, empty database. It goes away with the test process.
 pub fn empty_database() -> Database {
-    let address = maker::empty_database().unwrap_or_else(|error| panic!("{error}"));
+    let address = maker::empty_database().expect("a database for the test");
     Database { url: address.as_str().into(), ca: None }
 }

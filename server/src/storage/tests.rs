@@ -8,6 +8,7 @@ use super::sqlite::{DatabaseKey, Sqlite};
 use super::{LogEntry, Storage, StorageError, StoredRecord};
 use crate::Database;
 use crate::testkit::{TestResult, empty_database};
+use roundsman_model::merge::Marks;
 use roundsman_model::{Bucket, Entity, Fields, Rev, customer::Customer, search};
 use std::process::Command;
 use uuid::Uuid;
@@ -62,7 +63,7 @@ fn customer(n: u128, code: &str, name: &str) -> StoredRecord {
         bucket: Bucket::territory("NJ"),
         removed: false,
         fields,
-        marks: Default::default(),
+        marks: Marks::default(),
     }
 }
 

@@ -137,7 +137,7 @@ pub(crate) struct Postgres {
 impl Storage for Postgres {
     fn read(&self) -> Result<Box<dyn ReadTx + '_>> {
         let conn = self.pool.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        Ok(Box::new(Tx::new(Transaction::new(Lease::Reader(conn), &self.sealer, &self.channel))))
+        Ok(Box::new(Tx::new(Transaction::new(Lease::Reader(Box::new(conn)), &self.sealer, &self.channel))))
     }
 
     fn write(&self) -> Result<Box<dyn WriteTx + '_>> {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// A connection on loan.
 pub(super) enum Lease<'a> {
     Writer(MutexGuard<'a, Option<Conn>>),
-    Reader(Loan<'a>),
+    Reader(Box<Loan<'a>>),
 }
 
 /// A transaction; rolled back when dropped, unless it was committed.

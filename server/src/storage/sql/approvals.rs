@@ -34,7 +34,7 @@ fn proposal(row: &Row<'_>) -> Result<StoredProposal> {
 impl ApprovalsRead for Tx<'_> {
     fn root_version(&self) -> Result<Option<u32>> {
         self.one("SELECT version FROM root ORDER BY version DESC LIMIT 1", params![], |row| {
-            Ok(row.get("version")?)
+            row.get("version")
         })
     }
 
@@ -48,13 +48,13 @@ impl ApprovalsRead for Tx<'_> {
         self.all(
             "SELECT envelope FROM root WHERE version > ?1 ORDER BY version LIMIT ?2",
             params![version, limit as i64],
-            |row| Ok(row.get("envelope")?),
+            |row| row.get("envelope"),
         )
     }
 
     fn approver_label(&self, key: KeyId) -> Result<Option<String>> {
         self.one("SELECT label FROM approver WHERE id = ?1", params![key.0.as_slice()], |row| {
-            Ok(row.get("label")?)
+            row.get("label")
         })
     }
 

@@ -32,7 +32,7 @@ impl Tx<'_> {
         let territories = self.all(
             "SELECT code FROM user_territory WHERE \"user\" = ?1 ORDER BY code",
             params![blob(&user)],
-            |row| Ok(row.get("code")?),
+            |row| row.get("code"),
         )?;
         let totp = row.get::<_, Option<Vec<u8>>>("totp")?.map(Zeroizing::new);
         Ok(StoredUser {

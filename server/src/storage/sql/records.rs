@@ -150,7 +150,7 @@ impl RecordsWrite for Tx<'_> {
                 to_json(&record.fields)?,
                 to_json(&record.marks)?
             ],
-            |row| Ok(row.get::<_, i64>("n")?),
+            |row| row.get::<_, i64>("n"),
         )?;
         let n = n.ok_or(StorageError::Damaged("record"))?;
         self.database.index_terms(n, if record.removed { "" } else { terms })

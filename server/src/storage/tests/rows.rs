@@ -246,7 +246,7 @@ fn work(storage: &dyn Storage) -> TestResult {
     // Roots, wipes, policies.
     for version in 1..=3 {
         tx.add_root(version, &[version as u8], i64::from(version))?;
-        tx.add_policy(&Policy { version: version.into(), ..Policy::default() }, boss, 1)?;
+        tx.add_policy(&Policy { version, ..Policy::default() }, boss, 1)?;
     }
     tx.put_approver(&PublicKey([1; 32]), "Ana")?;
     tx.put_approver(&PublicKey([1; 32]), "Ana Örn")?;
