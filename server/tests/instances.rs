@@ -1,6 +1,7 @@
 //! Two instances on one PostgreSQL, as a device meets them on the wire.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, reason = "the kit is for one server; this uses its parts")]
 mod kit;
 #[path = "../src/testkit/postgres.rs"]
 mod postgres;
@@ -105,9 +106,10 @@ async fn the_command_line_works_on_the_shared_database() -> TestResult {
     let run = |folder: &str, told: bool, args: &[&str]| -> TestResult<Output> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roundsman-server"));
         command.args(args).arg("--data").arg(pair.rig.dir.path().join(folder));
-        let command = match told {
-            true => command.arg("--database").arg(pair.database.url.expose()),
-            false => command.env("ROUNDSMAN_DATABASE", pair.database.url.expose()),
+        let command = if told {
+            command.arg("--database").arg(pair.database.url.expose())
+        } else {
+            command.env("ROUNDSMAN_DATABASE", pair.database.url.expose())
         };
         Ok(command.output()?)
     };

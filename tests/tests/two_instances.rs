@@ -183,7 +183,7 @@ async fn the_database_alone_tells_no_secret_of_the_server() {
     let dump = std::process::Command::new("pg_dump").arg(database.url.expose()).output().unwrap();
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let dump = String::from_utf8(dump.stdout).unwrap();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     assert!(dump.contains("command_key") && dump.contains("release_key"), "the settings are there");
     let mut secrets = vec![hex(second_factor.as_bytes()), hex(b"Garden State Snacks"), second_factor];
     secrets.push(fs::read_to_string(data.join("server.key")).unwrap());
