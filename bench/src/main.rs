@@ -3,8 +3,10 @@
 #![allow(clippy::print_stdout, reason = "the tables go to the terminal")]
 
 mod attachments;
+mod bare;
 mod store;
 mod wipe;
+mod workload;
 
 use clap::{Parser, Subcommand};
 

@@ -129,10 +129,14 @@ impl FieldDef {
     }
 
     /// Brings a value into the field's own kind and limits.
-    pub(crate) fn admit(&self, value: Value) -> Result<Value, RuleError> {
+    ///
+    /// # Errors
+    /// The value is of the wrong kind, too long or out of range.
+    pub fn admit(&self, value: Value) -> Result<Value, RuleError> {
         let name = || self.name.to_owned();
         let value = self.kind.coerce(value).ok_or_else(|| RuleError::WrongKind { field: name() })?;
         if let Value::Text(text) = &value
+            && text.len() > self.max
             && text.chars().count() > self.max
         {
             return Err(RuleError::TooLong { field: name(), max: self.max });

@@ -251,7 +251,7 @@ impl Phone {
     /// One sync; cursors move with the pages.
     pub(crate) fn sync(&mut self, mutations: &[Mutation]) -> TestResult<Vec<Frame>> {
         let device = Checkin { unsent: Some(mutations.len() as u64), ..self.report() };
-        let head = Head { cursors: self.cursors.clone(), device };
+        let head = Head { cursors: self.cursors.clone(), device, differences: vec![] };
         let answer = sync::run(&self.app, &self.key, &self.tokens.access, &head, mutations)?;
         let frames = all(answer)?;
         for frame in &frames {
