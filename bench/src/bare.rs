@@ -5,6 +5,7 @@ use anyhow::Result;
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 const KEY: &str =
     "x'777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777'";
@@ -68,12 +69,29 @@ impl Bare {
         Ok(Loaded { rows, all: begun.elapsed() })
     }
 
-    /// Changes one customer and keeps a line about it: what a durable change takes at the least.
-    pub(crate) fn change(&self, n: usize, text: &str) -> Result<Duration> {
-        let begun = Instant::now();
+    /// Makes room for visits.
+    pub(crate) fn with_visits(self) -> Result<Self> {
+        self.0.execute_batch(
+            "CREATE TABLE visit (
+                 n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, customer BLOB NOT NULL, rep BLOB NOT NULL,
+                 territory TEXT NOT NULL, state TEXT NOT NULL, day TEXT NOT NULL
+             );
+             CREATE INDEX visit_customer ON visit (customer); CREATE INDEX visit_rep ON visit (rep);
+             CREATE INDEX visit_state ON visit (state); CREATE INDEX visit_day ON visit (day);
+             CREATE TABLE outbox (n INTEGER PRIMARY KEY, change TEXT NOT NULL);",
+        )?;
+        Ok(self)
+    }
+
+    /// Plans a visit and keeps the change to send, in one transaction: what one durable write takes at the least.
+    pub(crate) fn plan(&self, visit: Uuid, customer: Uuid, day: &str) -> Result<()> {
         let tx = Transaction::new_unchecked(&self.0, TransactionBehavior::Immediate)?;
-        tx.prepare_cached("UPDATE customer SET notes = ?2 WHERE n = ?1")?.execute(params![n as i64, text])?;
-        tx.commit()?;
-        Ok(begun.elapsed())
+        tx.prepare_cached(
+            "INSERT INTO visit (id, customer, rep, territory, state, day) VALUES (?1, ?2, ?3, 'NJ', 'planned', ?4)",
+        )?
+        .execute(params![visit.as_bytes(), customer.as_bytes(), [7_u8; 16], day])?;
+        let change = format!("{{\"id\":\"{visit}\",\"customer\":\"{customer}\",\"day\":\"{day}\"}}");
+        tx.prepare_cached("INSERT INTO outbox (change) VALUES (?1)")?.execute([change])?;
+        Ok(tx.commit()?)
     }
 }

@@ -126,11 +126,6 @@ impl Customer {
         };
         COLUMNS.iter().zip(&self.texts).filter_map(value).collect()
     }
-
-    /// What a search looks through.
-    pub(crate) fn searched(&self) -> String {
-        [0, 1, 2, 4, 5, 7, 9].map(|at| self.texts[at].as_str()).join(" ")
-    }
 }
 
 /// Numbers that look random and are the same in every run (SplitMix64: Steele, Lea, Flood, 2014).

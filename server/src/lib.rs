@@ -34,7 +34,7 @@ mod tokens;
 mod upkeep;
 
 pub use admin::{Admin, AdminError};
-pub use config::{Config, NewAdmin};
+pub use config::{Config, Database, NewAdmin};
 pub use keys::{FirstKeys, KeysError};
 pub use password::PasswordError;
 pub use random::NoEntropy;

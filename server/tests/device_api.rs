@@ -183,6 +183,7 @@ async fn a_second_start_keeps_keys_and_data_and_needs_the_databases_key() -> Tes
     let ticket = rig.ticket("ana", "A")?;
     let config = |dir: &std::path::Path| Config {
         data_dir: dir.to_owned(),
+        database: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         public_url: None,
         org_name: "Another name".into(),

@@ -10,7 +10,7 @@
 use super::edit::Edits;
 use super::rows::{self, RowState, whole};
 use super::schema::{named, tables};
-use super::{Store, StoreError, lock, shadow};
+use super::{Store, StoreError, lock};
 use roundsman_model::{Bucket, Rev, Seq};
 use roundsman_protocol::integrity::{Checkpoint, Difference, Sum, Sums, contents, declarations};
 use rusqlite::{Connection, OptionalExtension};
@@ -267,9 +267,7 @@ fn sums(connection: &Connection, bucket: &Bucket, with_contents: bool) -> Result
         let (entity, id): (String, _) = (row.get(0)?, Uuid::from_bytes(row.get(1)?));
         let (rev, json): (_, String) = (Rev(whole(row, 2)?), row.get(3)?);
         let held = match named(&entity) {
-            Some(table) => {
-                contents(&entity, id, rev, &shadow::tolerate(table.def, serde_json::from_str(&json)?))
-            }
+            Some(table) => contents(&entity, id, rev, &table.def.tolerate(serde_json::from_str(&json)?)),
             None => Sum::default(),
         };
         sums = sums.plus(Sums::of(&entity, id, rev, if with_contents { held } else { Sum::default() }));

@@ -2,10 +2,7 @@
 //! can be worked out before the store is asked for anything.
 
 use super::schema::{self, Table, folded};
-use super::shadow;
-use roundsman_model::{
-    Bucket, EntityDef, FieldDef, FieldType, Fields, Kind, Rev, Search, Seq, Value, search,
-};
+use roundsman_model::{Bucket, EntityDef, FieldDef, Fields, Rev, Search, Seq, Value, search};
 use roundsman_protocol::sync::{Page, Row};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
@@ -119,17 +116,8 @@ impl Held {
     }
 }
 
-/// A value in the field's own kind; null if this version can't hold it.
-fn admitted(field: &FieldDef, value: Value) -> Value {
-    let value = field.admit(value).unwrap_or(Value::Null);
-    // A count of milliseconds may be no time at all.
-    let time = matches!(field.kind, Kind::Time);
-    let sound = !time || Option::<chrono::DateTime<chrono::Utc>>::from_value(&value).is_some();
-    if sound { value } else { Value::Null }
-}
-
 fn from_fields(def: &'static EntityDef, fields: Fields) -> Vec<Value> {
-    let mut fields = shadow::tolerate(def, fields);
+    let mut fields = def.tolerate(fields);
     def.fields.iter().map(|field| fields.remove(field.name).unwrap_or(Value::Null)).collect()
 }
 
@@ -262,8 +250,7 @@ impl<'de> Visitor<'de> for Places {
         while let Some(at) = map.next_key_seed(Place(fields))? {
             match at {
                 Some(at) => {
-                    let value = map.next_value::<Loose>()?.0;
-                    values[at] = if value.is_null() { value } else { admitted(&fields[at], value) };
+                    values[at] = fields[at].tolerate(map.next_value::<Loose>()?.0);
                 }
                 None => drop(map.next_value::<IgnoredAny>()?),
             }

@@ -1,16 +1,15 @@
 //! SQL of removed records and of open collisions.
 
 use super::records::{COLUMNS, record};
-use super::{Tx, blob, id, json, number, to_json};
+use super::{Row, Tx, blob, id, json, maybe_bytes, number, params, to_json};
 use crate::storage::{RemovedRead, RemovedWrite, Result, StoredRecord, StoredRemoval};
 use roundsman_model::{Bucket, Rev, UserId};
-use rusqlite::{Row, params};
 use uuid::Uuid;
 
 const REMOVED: &str = "entity, id, rev, bucket, at_ms, by, fields, marks";
 
 fn removal(row: &Row<'_>) -> Result<StoredRemoval> {
-    let by: Option<[u8; 16]> = row.get("by")?;
+    let by: Option<[u8; 16]> = maybe_bytes(row, "by")?;
     Ok(StoredRemoval {
         record: StoredRecord {
             entity: row.get("entity")?,
@@ -49,7 +48,7 @@ impl RemovedRead for Tx<'_> {
             "SELECT {COLUMNS} FROM record WHERE entity = 'collision' AND removed = 0
              AND fields ->> '$.record' = ?1 ORDER BY n"
         );
-        self.all(&sql, [of.to_string()], record)
+        self.all(&sql, params![of.to_string()], record)
     }
 }
 
@@ -57,8 +56,10 @@ impl RemovedWrite for Tx<'_> {
     fn keep_removal(&mut self, removal: &StoredRemoval) -> Result<()> {
         let record = &removal.record;
         self.run(
-            "INSERT OR REPLACE INTO removed (entity, id, rev, bucket, at_ms, by, fields, marks)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO removed (entity, id, rev, bucket, at_ms, by, fields, marks)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (entity, id) DO UPDATE SET rev = excluded.rev, bucket = excluded.bucket,
+             at_ms = excluded.at_ms, by = excluded.by, fields = excluded.fields, marks = excluded.marks",
             params![
                 record.entity,
                 blob(&record.id),
@@ -79,6 +80,6 @@ impl RemovedWrite for Tx<'_> {
     }
 
     fn forget_removals_before(&mut self, at_ms: i64) -> Result<u64> {
-        Ok(self.run("DELETE FROM removed WHERE at_ms < ?1", [at_ms])? as u64)
+        Ok(self.run("DELETE FROM removed WHERE at_ms < ?1", params![at_ms])? as u64)
     }
 }
