@@ -359,6 +359,9 @@ impl Client {
             other => other,
         };
         if let Ok(report) = &synced {
+            if report.healed > 0 {
+                self.inner.audit.record(Action::DataHealed);
+            }
             self.inner.note(&report.events).await?;
         }
         synced

@@ -1,6 +1,7 @@
 //! How an entity is declared, and what its declaration can do.
 
-use crate::{Bucket, Fields, Kind, Merge, UserId, Value};
+use crate::{Bucket, FieldType, Fields, Kind, Merge, UserId, Value};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -128,11 +129,20 @@ impl FieldDef {
         self
     }
 
+    /// The value in the field's own kind and limits, or null if it can't be held.
+    pub fn tolerate(&self, value: Value) -> Value {
+        let value = if value.is_null() { value } else { self.admit(value).unwrap_or(Value::Null) };
+        // A count of milliseconds may be no time at all.
+        let time = matches!(self.kind, Kind::Time);
+        if time && Option::<DateTime<Utc>>::from_value(&value).is_none() { Value::Null } else { value }
+    }
+
     /// Brings a value into the field's own kind and limits.
     pub(crate) fn admit(&self, value: Value) -> Result<Value, RuleError> {
         let name = || self.name.to_owned();
         let value = self.kind.coerce(value).ok_or_else(|| RuleError::WrongKind { field: name() })?;
         if let Value::Text(text) = &value
+            && text.len() > self.max
             && text.chars().count() > self.max
         {
             return Err(RuleError::TooLong { field: name(), max: self.max });
@@ -188,6 +198,15 @@ impl EntityDef {
                 Ok((name, value))
             })
             .collect()
+    }
+
+    /// The fields from outside that can be held, in their own kinds and limits; those without a value are left out.
+    pub fn tolerate(&self, fields: Fields) -> Fields {
+        let held = |(name, value): (String, Value)| {
+            let value = self.field(&name)?.tolerate(value);
+            (!value.is_null()).then_some((name, value))
+        };
+        fields.into_iter().filter_map(held).collect()
     }
 
     /// Whether `new`, a whole record, may follow `old`.
@@ -376,7 +395,7 @@ macro_rules! entity {
 pub(crate) use entity;
 
 /// Reads one typed field.
-pub(crate) fn read<T: crate::FieldType>(fields: &Fields, name: &str) -> Result<T, RuleError> {
+pub(crate) fn read<T: FieldType>(fields: &Fields, name: &str) -> Result<T, RuleError> {
     let value = fields.get(name).unwrap_or(&Value::Null);
     T::from_value(value).ok_or_else(|| {
         let field = name.to_owned();

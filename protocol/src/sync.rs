@@ -3,10 +3,11 @@
 //! Both bodies are newline-delimited JSON, compressed with gzip. The request is one [`Head`] line and a line for
 //! each [`Mutation`], in the order of their numbers. The answer is one [`Frame`] a line: [`Frame::Device`],
 //! a [`Frame::Result`] for each mutation, [`Frame::Buckets`], a [`Frame::Page`] for every few hundred changes,
-//! and [`Frame::End`] last. A page is complete in itself, rows and cursor: a client that stores each page in one
+//! a [`Frame::Checkpoint`] for each bucket and [`Frame::End`] last. A page is complete in itself, rows and cursor: a client that stores each page in one
 //! transaction can stop at any byte and go on from there.
 
 use crate::api::{Checkin, CheckinAnswer};
+use crate::integrity::{Checkpoint, Difference};
 use chrono::{DateTime, Utc};
 use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, DeviceSeq, Fields, Rev, RuleError, Seq, Stamp};
@@ -30,6 +31,9 @@ pub struct Head {
     pub cursors: BTreeMap<Bucket, Seq>,
     /// The device's report.
     pub device: Checkin,
+    /// Buckets that did not hold what they should, and are read anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
 }
 
 /// What a mutation does to a record.
@@ -154,12 +158,15 @@ pub struct Page {
 }
 
 /// The frames that this version reads.
-const FRAMES: [&str; 5] = ["device", "result", "buckets", "page", "end"];
+const FRAMES: [&str; 6] = ["device", "result", "buckets", "page", "checkpoint", "end"];
 
-/// One line of the answer.
+/// One line of the answer, with a page as it is read.
+pub type Frame = Line<Page>;
+
+/// One line of the answer. A page may be read and written in a form of one's own: it is what an answer is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Frame {
+pub enum Line<P> {
     /// Commands and receipts.
     Device(CheckinAnswer),
     /// The outcome of a mutation.
@@ -167,7 +174,9 @@ pub enum Frame {
     /// The buckets this user has now. Rows of any other leave the device.
     Buckets(Vec<Bucket>),
     /// Changes.
-    Page(Page),
+    Page(P),
+    /// What a bucket holds, once all of its pages were sent.
+    Checkpoint(Checkpoint),
     /// Everything was sent. An answer without it was cut.
     End {
         /// The server's time.
@@ -175,13 +184,13 @@ pub enum Frame {
     },
 }
 
-impl Frame {
+impl<'l, P: Deserialize<'l>> Line<P> {
     /// Reads a line of an answer; nothing if it is a frame of a sort that only a newer version knows, which is passed
     /// over.
     ///
     /// # Errors
     /// It is no frame, or one of a sort that is known and can't be read.
-    pub fn read(line: &[u8]) -> serde_json::Result<Option<Self>> {
+    pub fn read(line: &'l [u8]) -> serde_json::Result<Option<Self>> {
         serde_json::from_slice(line).map(Some).or_else(|error| {
             let sorts: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
             let known = sorts.keys().any(|sort| FRAMES.contains(&sort.as_str()));

@@ -189,8 +189,11 @@ impl Admin {
         } else {
             return Err(StartError::NotSetUp);
         };
-        let tx = storage.read()?;
+        let mut tx = storage.write()?;
         let keys = OrgKeys::load(tx.as_ref())?.ok_or(StartError::NotSetUp)?;
+        add_up(tx.as_mut())?;
+        tx.commit()?;
+        let tx = storage.read()?;
         let url = tx.setting("public_url")?.ok_or(StartError::NotSetUp)?;
         let public_url = String::from_utf8_lossy(&url).into_owned();
         let pins = tx.setting("pins")?.ok_or(StartError::NotSetUp)?;
@@ -202,6 +205,18 @@ impl Admin {
 }
 
 const DATABASE: &str = "roundsman.db";
+
+/// The setting that says that every bucket has been added up.
+const ADDED_UP: &str = "buckets_added_up";
+
+/// Adds every bucket up, once: a database from before knows no sums. From then on each change of a record changes them.
+fn add_up(tx: &mut dyn WriteTx) -> Result<(), StorageError> {
+    if tx.setting(ADDED_UP)?.is_none() {
+        tx.recount()?;
+        tx.set_setting(ADDED_UP, &[1])?;
+    }
+    Ok(())
+}
 
 fn app(
     storage: Box<dyn Storage>,
@@ -257,6 +272,7 @@ fn set_up(config: Config, port: u16) -> Result<SetUp, StartError> {
         None => Some(found(tx.as_mut(), dir, &config.org_name, config.first_admin)?),
     };
     let keys = OrgKeys::load(tx.as_ref())?.ok_or(KeysError::Damaged)?;
+    add_up(tx.as_mut())?;
     let spare = match tx.setting("spare_pin")? {
         Some(pin) => SpkiPin(pin.as_slice().try_into().map_err(|_| KeysError::Damaged)?),
         None => tls::make_spare(dir)?,

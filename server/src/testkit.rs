@@ -275,7 +275,7 @@ impl Phone {
     /// One sync; cursors move with the pages.
     pub(crate) fn sync(&mut self, mutations: &[Mutation]) -> TestResult<Vec<Frame>> {
         let device = Checkin { unsent: Some(mutations.len() as u64), ..self.report() };
-        let head = Head { cursors: self.cursors.clone(), device };
+        let head = Head { cursors: self.cursors.clone(), device, differences: vec![] };
         let answer = sync::run(&self.app, &self.key, &self.tokens.access, &head, mutations)?;
         let frames = all(answer)?;
         for frame in &frames {
@@ -290,7 +290,8 @@ impl Phone {
 fn all(mut answer: Answer) -> TestResult<Vec<Frame>> {
     let mut frames = Vec::new();
     while let Some(frame) = answer.next()? {
-        frames.push(frame);
+        // As it comes to a device.
+        frames.push(serde_json::from_str(&serde_json::to_string(&frame)?)?);
     }
     Ok(frames)
 }

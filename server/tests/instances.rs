@@ -137,7 +137,7 @@ fn report() -> Checkin {
 }
 
 fn head() -> TestResult<Vec<u8>> {
-    Ok(serde_json::to_vec(&Head { cursors: BTreeMap::new(), device: report() })?)
+    Ok(serde_json::to_vec(&Head { cursors: BTreeMap::new(), device: report(), differences: Vec::new() })?)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,8 @@ mod connection;
 mod digest;
 mod edit;
 mod error;
+mod healing;
+mod incoming;
 mod observe;
 mod outbox;
 mod pool;
@@ -26,10 +28,13 @@ mod schema;
 mod sealed_files;
 mod secrets;
 mod shadow;
+mod terms;
 
 pub(crate) use conflicts::lost;
 pub(crate) use edit::{Edits, Made};
 pub use error::StoreError;
+pub use healing::Verdict;
+pub use incoming::Arrival;
 pub use observe::{Changed, Observer, Subscription};
 pub(crate) use outbox::Entry;
 pub use outbox::KeptConflict;
@@ -45,8 +50,9 @@ use pool::Pool;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The keys of a store, for as long as it takes to open it.
 pub struct StoreKey<'a> {
@@ -64,6 +70,10 @@ pub struct Store {
     sealed: SealedOutbox,
     /// The number of the last commit.
     commit: AtomicU64,
+    /// Since when indexes wait for rows, if they do.
+    waiting: Mutex<Option<Instant>>,
+    /// Buckets that were compared by what they hold since the store was opened, and those that were read anew.
+    compared: Mutex<healing::Compared>,
 }
 
 impl Store {
@@ -125,7 +135,15 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let commit = AtomicU64::new(commit::number(&writer)?);
         let pool = Pool::new(writer, path, key.cipher, closed)?;
-        Ok(Self { pool, observers: Arc::default(), digest, sealed, commit })
+        Ok(Self {
+            pool,
+            observers: Arc::default(),
+            digest,
+            sealed,
+            commit,
+            waiting: Mutex::default(),
+            compared: Mutex::default(),
+        })
     }
 
     /// The number of the last commit; each is one higher than the one before. Known after a close too.
@@ -185,6 +203,11 @@ impl Store {
         self.observers.tell(&news);
         Ok(done)
     }
+}
+
+/// A panic in one call does not close the store for the next.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -340,7 +340,7 @@ impl Entry {
             stamp: Stamp(whole(row, 5)?),
             change: change.map_or(Ok(Change::Put), |json| serde_json::from_str(&json))?,
             fields: shadow::tolerate_change(def, fields),
-            was: shadow::tolerate(def, was.map_or(Ok(Fields::new()), |json| serde_json::from_str(&json))?),
+            was: def.tolerate(was.map_or(Ok(Fields::new()), |json| serde_json::from_str(&json))?),
             settles: settles.map_or(Ok(vec![]), |json| serde_json::from_str(&json))?,
             reason: reason.map(|json| serde_json::from_str(&json)).transpose()?,
         })

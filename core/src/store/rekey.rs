@@ -225,7 +225,8 @@ mod tests {
         let older = open(&path, &key(1)).unwrap();
         older
             .execute_batch(
-                "DROP TABLE sealed_file; DELETE FROM digest WHERE name = 'sealed_file';
+                "DROP TABLE sealed_file; DROP TABLE passed_over; DROP TABLE healing; DROP TABLE unconfirmed;
+                 DELETE FROM digest WHERE name IN ('sealed_file', 'passed_over', 'healing', 'unconfirmed');
                  ALTER TABLE outbox DROP COLUMN change; ALTER TABLE outbox DROP COLUMN was;
                  ALTER TABLE outbox DROP COLUMN settles; PRAGMA user_version = 2",
             )

@@ -7,8 +7,7 @@ use super::edit::{Edits, bucket, lay};
 use super::rows::{self, RowState, Version, Whole};
 use super::schema::Table;
 use super::{StoreError, conflicts, outbox};
-use chrono::{DateTime, Utc};
-use roundsman_model::{Bucket, EntityDef, FieldType, Fields, Kind, Rev};
+use roundsman_model::{Bucket, EntityDef, Fields, Rev, Value};
 use roundsman_protocol::sync::Change;
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
@@ -56,7 +55,7 @@ pub(super) fn find(
         .optional()?;
     let Some((rev, bucket, fields)) = found else { return Ok(None) };
     let fields = fields.map(|json| serde_json::from_str(&json)).transpose()?;
-    Ok(Some(Shadow { rev, bucket, fields: fields.map(|fields| tolerate(def, fields)) }))
+    Ok(Some(Shadow { rev, bucket, fields: fields.map(|fields| def.tolerate(fields)) }))
 }
 
 /// Forgets the server's version of a record.
@@ -122,26 +121,14 @@ impl Edits<'_> {
     }
 }
 
-/// The fields that this version of the app knows and can hold; those without a value are left out.
-pub(super) fn tolerate(def: &EntityDef, fields: Fields) -> Fields {
-    admit_each(def, fields).filter(|(_, value)| !value.is_null()).collect()
-}
-
-/// As [`tolerate`], with the fields that were emptied.
+/// The fields of a change that this version of the app knows and can hold, with those that were emptied.
 pub(super) fn tolerate_change(def: &EntityDef, fields: Fields) -> Fields {
-    admit_each(def, fields).collect()
-}
-
-fn admit_each(def: &EntityDef, fields: Fields) -> impl Iterator<Item = (String, roundsman_model::Value)> {
-    fields
-        .into_iter()
-        .filter_map(|(name, value)| def.admit(Fields::from([(name, value)])).ok())
-        .flatten()
-        .filter(|(name, value)| {
-            // A count of milliseconds may be no time at all.
-            let time = def.field(name).is_some_and(|field| matches!(field.kind, Kind::Time));
-            !time || Option::<DateTime<Utc>>::from_value(value).is_some()
-        })
+    let held = |(name, value): (String, Value)| {
+        let empties = value.is_null();
+        let value = def.field(&name)?.tolerate(value);
+        (empties || !value.is_null()).then_some((name, value))
+    };
+    fields.into_iter().filter_map(held).collect()
 }
 
 /// Whether the fields make a record that this version of the app can show.

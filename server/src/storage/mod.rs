@@ -9,6 +9,7 @@ mod approvals;
 mod audit;
 mod enrolments;
 mod fleet;
+mod integrity;
 mod notice;
 mod people;
 pub(crate) mod postgres;
@@ -28,6 +29,7 @@ pub use fleet::{
     CommandState, FleetRead, FleetWrite, RefreshToken, StoredCommand, StoredDevice, StoredForm,
     StoredMutation, StoredReceipt, StoredShare, StoredTicket,
 };
+pub use integrity::{IntegrityRead, IntegrityWrite, LogLine};
 pub use notice::Notice;
 pub use people::{AdminAct, PeopleRead, PeopleWrite, StoredSession, StoredUser};
 pub use records::{LogEntry, LogRow, RecordsRead, RecordsWrite, StoredConflict, StoredRecord};
@@ -102,6 +104,7 @@ pub trait Storage: Send + Sync {
 pub trait ReadTx:
     RecordsRead
     + RemovedRead
+    + IntegrityRead
     + PeopleRead
     + FleetRead
     + EnrolmentsRead
@@ -117,6 +120,7 @@ pub trait WriteTx:
     ReadTx
     + RecordsWrite
     + RemovedWrite
+    + IntegrityWrite
     + PeopleWrite
     + FleetWrite
     + EnrolmentsWrite

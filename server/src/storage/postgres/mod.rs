@@ -22,8 +22,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 use transaction::{Lease, Transaction};
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_removed_and_collisions.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_removed_and_collisions.sql"),
+    include_str!("migrations/0003_bucket_sums.sql"),
+];
 
 /// Takes the place of the one writer until the transaction ends. The lock is of the schema: other organisations in other
 /// schemas of the same database have their own.

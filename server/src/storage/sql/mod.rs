@@ -9,6 +9,7 @@ mod approvals;
 mod audit;
 mod enrolments;
 mod fleet;
+mod integrity;
 mod people;
 mod records;
 mod removed;

@@ -6,6 +6,7 @@ use crate::storage::{
 };
 use chrono::NaiveDate;
 use roundsman_model::{Bucket, DeviceId, Rev, Seq};
+use roundsman_protocol::integrity::Sum;
 use uuid::Uuid;
 
 pub(super) const COLUMNS: &str = "entity, id, rev, bucket, removed, fields, marks";
@@ -51,8 +52,7 @@ impl RecordsRead for Tx<'_> {
             } else {
                 let text: String = row.get("fields")?;
                 total += text.len();
-                let fields = serde_json::from_str(&text).map_err(|_| StorageError::Damaged("value"))?;
-                (number(row, "rev")?, Some(fields))
+                (number(row, "rev")?, Some(text))
             };
             found.push(LogRow {
                 seq: Seq(number(row, "seq")?),
@@ -137,10 +137,13 @@ impl RecordsRead for Tx<'_> {
 
 impl RecordsWrite for Tx<'_> {
     fn put_record(&mut self, record: &StoredRecord, terms: &str) -> Result<()> {
+        let contents = self.follow(record)?.map(Sum::to_bytes);
         let n = self.one(
-            "INSERT INTO record (entity, id, rev, bucket, removed, fields, marks) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO record (entity, id, rev, bucket, removed, fields, marks, contents)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (entity, id) DO UPDATE SET rev = excluded.rev, bucket = excluded.bucket,
-             removed = excluded.removed, fields = excluded.fields, marks = excluded.marks RETURNING n",
+             removed = excluded.removed, fields = excluded.fields, marks = excluded.marks,
+             contents = excluded.contents RETURNING n",
             params![
                 record.entity,
                 blob(&record.id),
@@ -148,7 +151,8 @@ impl RecordsWrite for Tx<'_> {
                 record.bucket.0,
                 record.removed,
                 to_json(&record.fields)?,
-                to_json(&record.marks)?
+                to_json(&record.marks)?,
+                contents.as_ref().map(<[u8; 32]>::as_slice)
             ],
             |row| row.get::<_, i64>("n"),
         )?;

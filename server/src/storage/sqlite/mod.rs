@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_rescue_and_audit.sql"),
     include_str!("migrations/0004_enrolments.sql"),
     include_str!("migrations/0005_removed_and_collisions.sql"),
+    include_str!("migrations/0006_bucket_sums.sql"),
 ];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.

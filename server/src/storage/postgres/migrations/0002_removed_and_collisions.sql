@@ -12,4 +12,4 @@ CREATE TABLE removed (
 );
 CREATE INDEX removed_by_time ON removed (entity, at_ms);
 
-CREATE INDEX collision_of ON record ((fields ->> 'record')) WHERE entity = 'collision' AND removed = 0;
+CREATE INDEX collision_of ON record (((fields ->> 'record') COLLATE "C")) WHERE entity = 'collision' AND removed = 0;
