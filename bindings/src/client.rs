@@ -10,7 +10,7 @@ use crate::observer::ForeignObserver;
 use crate::sync::{ForeignProgress, unless_cancelled};
 use crate::worker::{local, online, waited_for};
 use crate::{
-    CancelHandle, Customers, DeviceEvent, HostClock, Observer, Outbox, Passcode, PlatformKeys,
+    CancelHandle, Conflicts, Customers, DeviceEvent, HostClock, Observer, Outbox, Passcode, PlatformKeys,
     RoundsmanError, Subscription, SyncProgress, SyncReport, Visits,
 };
 use roundsman_core::platform::{self, Clock, SystemClock};
@@ -156,6 +156,12 @@ impl RoundsmanClient {
     /// `Locked` in between.
     pub fn outbox(&self) -> Arc<Outbox> {
         Arc::new(Outbox { client: self.client.clone() })
+    }
+
+    /// Values that lost in a collision of two edits. The object stays good over locking and unlocking; its calls fail
+    /// with `Locked` in between.
+    pub fn conflicts(&self) -> Arc<Conflicts> {
+        Arc::new(Conflicts { client: self.client.clone() })
     }
 
     /// Calls the observer after each commit that changed something, until the subscription ends or the vault

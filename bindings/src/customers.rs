@@ -72,4 +72,14 @@ impl Customers {
         let client = self.client.clone();
         local(move || client.customers()?.save(&seen, &edited)).await
     }
+
+    /// Removes a customer from here, and with the next sync from everywhere; its visits stay. If the server refuses
+    /// that, the customer comes back with the reason in the outbox.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn remove(&self, customer: Uuid) -> Result<(), RoundsmanError> {
+        let client = self.client.clone();
+        local(move || client.customers()?.remove(customer)).await
+    }
 }

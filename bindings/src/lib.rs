@@ -11,6 +11,7 @@
 
 mod client;
 mod clock;
+mod conflicts;
 mod customers;
 mod enrolment;
 mod error;
@@ -29,13 +30,14 @@ mod worker;
 
 pub use client::{ClientState, ClosedReason, Options, Profile, RoundsmanClient};
 pub use clock::HostClock;
+pub use conflicts::{Conflict, Conflicts, FieldValue};
 pub use customers::Customers;
 pub use enrolment::PendingEnrolment;
 pub use error::{BiometricsFlaw, CallbackError, PasscodeFlaw, RoundsmanError, RuleCode};
 pub use events::{CommandRefusal, DeviceEvent, RootRefusal};
 pub use keys::{KeyAlias, KeyError, PlatformKeys, SoftwareKeys};
 pub use observer::{Change, Observer, Subscription};
-pub use outbox::{KeptConflict, Outbox, Rejection, Unsent};
+pub use outbox::{Outbox, Rejection, Unsent};
 pub use passcode::Passcode;
 pub use profiles::{NewProfile, ProfileHost, Profiles};
 pub use records::{Day, Instant};

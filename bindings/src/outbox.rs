@@ -1,9 +1,9 @@
-//! What was not sent, what was refused, and what lost in a collision.
+//! What was not sent, and what was refused.
 
 use crate::error::broken_rule;
 use crate::worker::local;
 use crate::{Instant, RoundsmanError, RuleCode};
-use roundsman_core::model::{DeviceSeq, Value};
+use roundsman_core::model::DeviceSeq;
 use roundsman_core::{Client, outbox};
 use uuid::Uuid;
 
@@ -29,25 +29,6 @@ pub struct Rejection {
     pub code: RuleCode,
     /// The field at fault, if it is one.
     pub field: Option<String>,
-}
-
-/// A value that lost in a collision with somebody else's. The other one stands; offer to type this one again.
-#[derive(Clone, Debug, PartialEq, uniffi::Record)]
-pub struct KeptConflict {
-    /// Its number on this device.
-    pub id: i64,
-    /// `customer` or `visit`.
-    pub entity: String,
-    /// The record.
-    pub record: Uuid,
-    /// The field.
-    pub field: String,
-    /// The value that stands, as text; nothing if the field was emptied.
-    pub kept: Option<String>,
-    /// The value that lost, as text; nothing if it was emptied.
-    pub lost: Option<String>,
-    /// Whether the value that lost is this device's.
-    pub lost_is_mine: bool,
 }
 
 /// Changes on their way to the server.
@@ -90,20 +71,14 @@ impl Outbox {
         local(move || client.outbox()?.resend(DeviceSeq(seq)).map(|seq| seq.0)).await
     }
 
-    /// The values that lost in a collision, oldest first.
-    pub async fn conflicts(&self) -> Result<Vec<KeptConflict>, RoundsmanError> {
-        let client = self.client.clone();
-        let conflicts = local(move || client.outbox()?.conflicts()).await?;
-        Ok(conflicts.into_iter().map(Into::into).collect())
-    }
-
-    /// Forgets a value that lost, once the rep has seen it.
+    /// Asks the server to bring back the record of a refused change, which was removed meanwhile, and sends the change
+    /// again after that, under the number that is returned.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub async fn resolve_conflict(&self, id: i64) -> Result<(), RoundsmanError> {
+    /// `NotFound` if there is no change of this number that was refused because of a removal.
+    pub async fn restore(&self, seq: u64) -> Result<u64, RoundsmanError> {
         let client = self.client.clone();
-        local(move || client.outbox()?.resolve_conflict(id)).await
+        local(move || client.outbox()?.restore(DeviceSeq(seq)).map(|seq| seq.0)).await
     }
 }
 
@@ -118,32 +93,5 @@ impl From<outbox::Unsent> for Unsent {
             }
         };
         Self { seq: seq.0, entity: entity.to_owned(), record, made_at, rejected }
-    }
-}
-
-impl From<outbox::KeptConflict> for KeptConflict {
-    fn from(kept: outbox::KeptConflict) -> Self {
-        let outbox::KeptConflict { id, entity, record, conflict } = kept;
-        Self {
-            id,
-            entity: entity.to_owned(),
-            record,
-            field: conflict.field,
-            kept: text(conflict.kept),
-            lost: text(conflict.lost),
-            lost_is_mine: conflict.lost_is_mine,
-        }
-    }
-}
-
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::Bool(bool) => Some(bool.to_string()),
-        Value::Int(int) => Some(int.to_string()),
-        Value::Real(real) => Some(real.to_string()),
-        Value::Text(text) => Some(text),
-        Value::Set(words) => Some(words.join(", ")),
-        Value::Id(id) => Some(id.to_string()),
     }
 }

@@ -127,4 +127,13 @@ impl Visits {
         let client = self.client.clone();
         local(move || client.visits()?.cancel(visit, &reason)).await
     }
+
+    /// Removes a visit, which only those may who may remove it at the server too: it refuses the others.
+    ///
+    /// # Errors
+    /// `Rule`, `NotFound`.
+    pub async fn remove(&self, visit: Uuid) -> Result<(), RoundsmanError> {
+        let client = self.client.clone();
+        local(move || client.visits()?.remove(visit)).await
+    }
 }

@@ -17,6 +17,9 @@ public final class Roundsman: Sendable {
     /// What was not sent, or was refused. Calls fail with `.Locked` while the vault is closed.
     public let outbox: Outbox
 
+    /// Values that lost in a collision of two edits. Calls fail with `.Locked` while the vault is closed.
+    public let conflicts: Conflicts
+
     /// Opens the client in `folder`, which is its own: nobody else may touch what is inside. Finishes a lock or a
     /// wipe that was interrupted before anything else.
     ///
@@ -44,6 +47,7 @@ public final class Roundsman: Sendable {
         customers = client.customers()
         visits = client.visits()
         outbox = client.outbox()
+        conflicts = client.conflicts()
     }
 
     /// What the client is ready for: which screen to show.

@@ -97,6 +97,31 @@ final class JourneyTests: RigTestCase {
         XCTAssertEqual(try server.rescued("ana"), Int(unsent))
     }
 
+    func testAValueThatLostIsOnEveryPhoneUntilSomebodySettlesItForAll() async throws {
+        let ana = try await enrolled("ana")
+        let bo = try await enrolled("bo")
+        let store = try await ana.customers.search(text: "lumiere cafe", limit: 5)[0]
+        for (phone, brand) in [(ana, "Ana's"), (bo, "Bo's")] {
+            var edited = store
+            edited.brand = brand
+            _ = try await phone.customers.save(seen: store, edited: edited)
+        }
+        try await ana.sync()
+        let report = try await bo.sync()
+        XCTAssertEqual(report.conflicts, 1)
+        let conflicts = try await bo.conflicts.list()
+        XCTAssertEqual(conflicts.map(\.field), ["brand"])
+        XCTAssertEqual(conflicts.map(\.now), [.text("Bo's")])
+        XCTAssertEqual(conflicts.map(\.lost), [.text("Ana's")])
+        try await bo.conflicts.write(conflict: conflicts[0].id, value: .text("Both's"))
+        try await bo.sync()
+        try await ana.sync()
+        let open = try await ana.conflicts.list()
+        XCTAssertEqual(open, [])
+        let settled = try await ana.customers.get(id: store.id)
+        XCTAssertEqual(settled?.brand, "Both's")
+    }
+
     func testACancelledTaskEndsItsSync() async throws {
         let ana = try await phone("ana")
         try await ana.enrol(ticket: server.ticket(), passcode: passcode())

@@ -46,6 +46,9 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
     /** What was not sent, or was refused. Calls fail with [RoundsmanException.Locked] while the vault is closed. */
     val outbox: Outbox = client.outbox()
 
+    /** Values that lost in a collision of two edits. Calls fail with [RoundsmanException.Locked] while the vault is closed. */
+    val conflicts: Conflicts = client.conflicts()
+
     /**
      * What changes from now on, commit by commit: silent while the vault is closed, and it goes on when it is opened
      * again. A slow collector misses nothing.
@@ -172,7 +175,7 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
     override fun close() {
         if (closed.getAndSet(true)) return
         lock()
-        listOf(customers, visits, outbox, client).forEach(AutoCloseable::close)
+        listOf(customers, visits, outbox, conflicts, client).forEach(AutoCloseable::close)
     }
 
     private fun ofThisOpening(): Flow<Change> = callbackFlow {

@@ -105,4 +105,48 @@ class JourneyTest {
         val missing = first.copy(id = java.util.UUID.randomUUID())
         assertFailsWith<RoundsmanException.NotFound> { ana.customers.save(missing, missing) }
     }
+
+    @Test
+    fun `a value that lost is on every phone until somebody settles it for all`() = onRig { rig ->
+        val (ana, bo) = listOf(rig.enrolled("ana"), rig.enrolled("bo"))
+        val store = ana.customers.search("lumiere cafe", 5u).single()
+        suspend fun Roundsman.brand(brand: String) {
+            val seen = assertNotNull(customers.get(store.id))
+            customers.save(seen, seen.copy(brand = brand))
+        }
+        ana.brand("Ana's")
+        bo.brand("Bo's")
+        ana.sync()
+        assertEquals(1u, bo.sync().conflicts)
+        ana.sync()
+        for (phone in listOf(ana, bo)) {
+            val conflict = phone.conflicts.list().single()
+            assertEquals(store.id, conflict.record)
+            assertEquals("brand", conflict.field)
+            assertEquals(FieldValue.Text("Bo's"), conflict.now)
+            assertEquals(FieldValue.Text("Ana's"), conflict.lost)
+        }
+        val conflict = ana.conflicts.list().single()
+        ana.conflicts.takeLost(conflict.id)
+        assertFailsWith<RoundsmanException.NotFound> { ana.conflicts.keep(conflict.id) }
+        ana.sync()
+        bo.sync()
+        assertEquals(emptyList(), bo.conflicts.list())
+        assertEquals("Ana's", bo.customers.get(store.id)?.brand)
+    }
+
+    @Test
+    fun `a removal that is not the reps to make comes back with its reason`() = onRig { rig ->
+        val ana = rig.enrolled("ana")
+        val store = ana.customers.list(limit = 1u).single()
+        ana.customers.remove(store.id)
+        assertEquals(4u, ana.customers.count())
+        assertEquals(1u, ana.sync().rejected)
+        assertEquals(store, ana.customers.get(store.id))
+        val refused = ana.outbox.unsent().single()
+        assertEquals(RuleCode.NOT_ALLOWED, refused.rejected?.code)
+        assertFailsWith<RoundsmanException.NotFound> { ana.outbox.restore(refused.seq) }
+        ana.outbox.discard(refused.seq)
+        assertEquals(0u, ana.outbox.count())
+    }
 }
