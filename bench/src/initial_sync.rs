@@ -58,6 +58,8 @@ struct Told {
     /// Kibibytes of memory: before the sync, and at most during it.
     idle_kib: u64,
     peak_kib: u64,
+    /// Seconds of processor time that the sync took.
+    cpu_s: f64,
     /// Rows that a search finds once the sync has returned.
     found: usize,
 }
@@ -67,7 +69,7 @@ pub(crate) fn run(load: &Load, runs: usize) -> Result<()> {
     let customers = load.read()?;
     println!("{} customers; bringing them into a server …", customers.len());
     let mut server = Process::start("serve-customers", load.to_args())?;
-    let (mut bare_rows, mut bare_all, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_rows, mut bare_all, mut bare_cpu, mut told) = (vec![], vec![], vec![], vec![]);
     for _ in 0..runs {
         let mut loops = Vec::new();
         for batch in BATCHES {
@@ -76,6 +78,7 @@ pub(crate) fn run(load: &Load, runs: usize) -> Result<()> {
         }
         bare_rows.push(loops.iter().map(|it| it.rows).min().unwrap_or_default().as_secs_f64());
         bare_all.push(loops.iter().map(|it| it.all).min().unwrap_or_default().as_secs_f64());
+        bare_cpu.push(loops.iter().map(|it| it.cpu).min().unwrap_or_default().as_secs_f64());
         let ticket = server.ask("ticket")?;
         let folder = tempfile::tempdir()?;
         let args = vec!["--folder".to_owned(), folder.path().display().to_string()];
@@ -99,6 +102,11 @@ pub(crate) fn run(load: &Load, runs: usize) -> Result<()> {
     line("sync: request to usable, indexed and searchable", of(|it| it.done_s));
     let rate = all / of(|it| it.done_s);
     println!("\nrate beside the bare loop with its search index: {:.0} % (goal: 60 %)", rate * 100.0);
+    println!(
+        "processor time: {:.2} s beside {:.2} s of the loop; what a busy machine can still compare",
+        of(|it| it.cpu_s),
+        median(bare_cpu)
+    );
     let grown = of(|it| it.peak_kib.saturating_sub(it.idle_kib) as f64) / 1024.0;
     println!("memory of the phone's process: {grown:.1} MiB above idle at its peak (goal: 64 MiB)");
     println!("received: {:.1} MB", of(|it| it.bytes as f64) / 1e6);
@@ -200,9 +208,9 @@ pub(crate) async fn phone(folder: &Path) -> Result<()> {
     // From here on the kernel counts the peak anew (proc(5)).
     std::fs::write("/proc/self/clear_refs", "5")?;
     let stored = Stored::default();
-    let begun = Instant::now();
+    let (begun, cpu) = (Instant::now(), processor()?);
     let report: Report = client.sync(&stored).await?;
-    let done = begun.elapsed();
+    let (done, cpu) = (begun.elapsed(), processor()? - cpu);
     let found = client.customers()?.search("oak", 50)?.len() + client.customers()?.search("7", 50)?.len();
     let peak_kib = memory("VmHWM")?;
     let (first, last) = *stored.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,10 +223,20 @@ pub(crate) async fn phone(folder: &Path) -> Result<()> {
         bytes: report.bytes_down,
         idle_kib,
         peak_kib,
+        cpu_s: cpu.as_secs_f64(),
         found,
     };
     println!("{}", serde_json::to_string(&told)?);
     Ok(())
+}
+
+/// How long this process has kept processors busy (proc_pid_stat(5): `utime` and `stime`, in hundredths of a second).
+pub(crate) fn processor() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name of the program, in brackets, may hold anything.
+    let (_, fields) = stat.rsplit_once(')').context("no figures")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
 }
 
 /// A figure of this process's memory in kibibytes.

@@ -284,3 +284,6 @@ fn sums(connection: &Connection, bucket: &Bucket, with_contents: bool) -> Result
     }
     Ok(Found { sums, passed_over })
 }
+
+#[cfg(test)]
+mod tests;

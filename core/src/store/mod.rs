@@ -117,12 +117,14 @@ impl Store {
         let digest = Digest::new(key.digest);
         let digested = schema::has_digests(schema::version(&writer)?);
         let announced = commit::bear_witness(&writer, &sealed, seen)?;
-        if was_left && digested {
-            digest.check(&writer)?;
-        }
+        let searchable = !was_left || !digested || digest.check(&writer)?;
         schema::migrate(&writer, &digest)?;
         commit::make_good(&writer, &sealed, announced)?;
-        Self::over(writer, path, key, closed, digest, sealed)
+        let store = Self::over(writer, path, key, closed, digest, sealed)?;
+        if !searchable {
+            store.index_anew()?;
+        }
+        Ok(store)
     }
 
     fn over(
@@ -152,13 +154,14 @@ impl Store {
     }
 
     /// Reads everything once, and compares every table with its digest and every index with its table. Takes about
-    /// 0.2 seconds for ten thousand customers on a laptop.
+    /// 0.2 seconds for ten thousand customers on a laptop. A search index that is not sound is emptied, for
+    /// [`index_more`](Self::index_more) to fill: it holds nothing that the tables don't.
     ///
     /// # Errors
     /// A part of the database is of another time than the rest, or damaged; or the store is closed. Nothing is
     /// changed.
     pub fn check(&self) -> Result<(), StoreError> {
-        self.read(|records| self.digest.check(records.connection))
+        if self.read(|records| self.digest.check(records.connection))? { Ok(()) } else { self.index_anew() }
     }
 
     /// Stops what runs and closes every connection; then no key is in memory. Every later call is told

@@ -4,7 +4,8 @@ use super::edit::Edits;
 use super::incoming::{Arrival, Arrived, Fate, Name};
 use super::rows::{self, Adder, RowState, Version, Whole, whole};
 use super::schema::{Index, Table, tables};
-use super::{Store, StoreError, conflicts, connection, healing, lock, outbox, shadow, terms};
+use super::terms::{self, Gathered};
+use super::{Store, StoreError, conflicts, connection, healing, lock, outbox, shadow};
 use roundsman_model::{Bucket, Fields, Rev, Seq};
 use roundsman_protocol::sync::Page;
 use rusqlite::{Connection, OptionalExtension};
@@ -45,11 +46,12 @@ impl Store {
     /// The store is closed, damaged, or the disk is full. Nothing of the pages was stored then.
     pub fn store_pages(&self, pages: &[Arrival]) -> Result<(), StoreError> {
         let wait = self.write(|edits| {
-            let mut wait = false;
+            let (mut wait, mut gathered) = (false, Gathered::default());
             for page in pages {
                 wait |= indexes_wait(edits.connection, page)?;
-                self.store_page(edits, page)?;
+                self.store_page(edits, page, &mut gathered)?;
             }
+            gathered.store(edits.connection)?;
             Ok::<_, StoreError>(wait)
         })?;
         let since = {
@@ -75,16 +77,23 @@ impl Store {
         Ok(())
     }
 
-    fn store_page(&self, edits: &mut Edits<'_>, page: &Arrival) -> Result<(), StoreError> {
+    fn store_page<'p>(
+        &self,
+        edits: &mut Edits<'_>,
+        page: &'p Arrival,
+        gathered: &mut Gathered<'p>,
+    ) -> Result<(), StoreError> {
         let intake = Intake::begin(edits.connection, page)?;
         let mut rows = page.rows.as_slice();
         // A page has rows that are new or rows that are known, seldom both: it is worth trying what the last one was.
         let mut fresh = true;
         while !rows.is_empty() {
             if fresh {
-                rows = &rows[self.add_rows(edits, &intake, rows)?..];
+                rows = &rows[self.add_rows(edits, &intake, rows, gathered)?..];
             }
             if let Some((row, rest)) = rows.split_first() {
+                // It may change one that was added just now.
+                gathered.store(edits.connection)?;
                 fresh = edits.store_row(&intake, row)?;
                 rows = rest;
             }
@@ -97,15 +106,18 @@ impl Store {
     }
 
     /// Adds the rows at the beginning of these that are of one table and new here; how many.
-    fn add_rows(
+    fn add_rows<'p>(
         &self,
         edits: &mut Edits<'_>,
         intake: &Intake<'_>,
-        rows: &[Arrived],
+        rows: &'p [Arrived],
+        gathered: &mut Gathered<'p>,
     ) -> Result<usize, StoreError> {
         let Some(Arrived { entity: Name::Known(table), .. }) = rows.first() else { return Ok(0) };
         let mut adder = Adder::new(edits.connection, table)?;
         let mut adding = self.digest.adding(table)?;
+        // Rows at the end of the table lie beyond an index that has not come so far.
+        let whole = terms::frontier(edits.connection, table)?.is_none();
         let mut added = 0;
         for row in rows {
             let (Name::Known(of), Fate::Held(held)) = (&row.entity, &row.held) else { break };
@@ -114,6 +126,9 @@ impl Store {
             }
             let Some(n) = adder.add(row.id, row.rev, intake.bucket, held)? else { break };
             adding.added(n, row.id.as_bytes(), row.rev.0, &intake.bucket.0, held)?;
+            if let (Some(index), Some(terms)) = (&table.index, held.terms.as_deref().filter(|_| whole)) {
+                gathered.add(index, n, terms);
+            }
             added += 1;
         }
         drop(adding);

@@ -114,22 +114,15 @@ pub(super) fn remove(connection: &Connection, table: &Table, old: &Stored) -> Re
 pub(super) struct Adder<'c> {
     connection: &'c Connection,
     row: CachedStatement<'c>,
-    terms: Option<CachedStatement<'c>>,
 }
 
 impl<'c> Adder<'c> {
     pub(super) fn new(connection: &'c Connection, table: &'static Table) -> Result<Self, StoreError> {
         let row = connection.prepare_cached(&table.add)?;
-        // Rows at the end of the table lie beyond an index that has not come so far.
-        let whole = terms::frontier(connection, table)?.is_none();
-        let terms = match &table.index {
-            Some(index) if whole => Some(connection.prepare_cached(&index.insert)?),
-            _ => None,
-        };
-        Ok(Self { connection, row, terms })
+        Ok(Self { connection, row })
     }
 
-    /// Adds a row; its `_n`, or nothing if there is one of this id.
+    /// Adds a row, but not its terms; its `_n`, or nothing if there is one of this id.
     pub(super) fn add(
         &mut self,
         id: Uuid,
@@ -154,11 +147,7 @@ impl<'c> Adder<'c> {
         if row.raw_execute()? == 0 {
             return Ok(None);
         }
-        let n = self.connection.last_insert_rowid();
-        if let (Some(index), Some(terms)) = (&mut self.terms, &held.terms) {
-            index.execute((n, terms))?;
-        }
-        Ok(Some(n))
+        Ok(Some(self.connection.last_insert_rowid()))
     }
 }
 

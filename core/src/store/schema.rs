@@ -240,6 +240,14 @@ impl Table {
         std::iter::once(buckets).chain(fields)
     }
 
+    /// Makes the search index in place of the one that is there; whether there are rows for it.
+    pub(super) fn remake_search(&self, connection: &Connection) -> Result<bool, StoreError> {
+        if let Some(Index { name, .. }) = &self.index {
+            connection.execute_batch(&format!("DROP TABLE IF EXISTS \"{name}\""))?;
+        }
+        self.make_search(connection)
+    }
+
     /// Makes the search index if it is missing; whether there are rows for it already.
     fn make_search(&self, connection: &Connection) -> Result<bool, StoreError> {
         let Some(Index { name: index, .. }) = &self.index else { return Ok(false) };

@@ -57,6 +57,27 @@ pub(super) fn change(
     Ok(())
 }
 
+/// Terms of rows that were added, on their way into the index. FTS5 writes what it holds in memory whenever another
+/// statement begins that can be undone by itself, as that of a row does, and a row's terms alone make a segment that has
+/// to be merged with others again and again. So the terms of all rows go into the index after them.
+#[derive(Default)]
+pub(super) struct Gathered<'p>(Vec<(&'static Index, i64, &'p str)>);
+
+impl<'p> Gathered<'p> {
+    /// Takes a row's terms; rows come in the order of their `_n`.
+    pub(super) fn add(&mut self, index: &'static Index, n: i64, terms: &'p str) {
+        self.0.push((index, n, terms));
+    }
+
+    /// Brings what was gathered into the index.
+    pub(super) fn store(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        for (index, n, terms) in self.0.drain(..) {
+            connection.prepare_cached(&index.insert)?.execute((n, terms))?;
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     /// Whether a search index is not whole.
     ///
@@ -70,6 +91,19 @@ impl Store {
                 }
             }
             Ok(false)
+        })
+    }
+
+    /// Empties the search indexes, and begins to fill them anew.
+    pub(super) fn index_anew(&self) -> Result<(), StoreError> {
+        tracing::warn!("a search index was not sound, and is made anew");
+        self.write(|edits| {
+            for table in tables() {
+                if table.remake_search(edits.connection)? {
+                    begin(edits.connection, table)?;
+                }
+            }
+            Ok(())
         })
     }
 
