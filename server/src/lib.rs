@@ -15,6 +15,7 @@ mod console;
 mod devices;
 mod enrolment;
 mod http;
+mod in_process;
 pub mod keyfile;
 mod keys;
 mod password;
@@ -24,6 +25,8 @@ mod refusal;
 mod rescue;
 mod secret;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod storage;
 mod sync;
 #[cfg(test)]
@@ -34,6 +37,7 @@ mod upkeep;
 
 pub use admin::{Admin, AdminError};
 pub use config::{Config, NewAdmin};
+pub use in_process::{Answer, InProcess, Question};
 pub use keys::{FirstKeys, KeysError};
 pub use password::PasswordError;
 pub use random::NoEntropy;

@@ -14,6 +14,8 @@ mod connection;
 mod digest;
 mod edit;
 mod error;
+#[cfg(feature = "simulation")]
+mod every_row;
 mod observe;
 mod outbox;
 mod pool;

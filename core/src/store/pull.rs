@@ -29,6 +29,10 @@ impl Store {
     /// # Errors
     /// The store is closed, damaged, or the disk is full. Nothing of the page was stored then.
     pub fn apply_page(&self, page: &Page) -> Result<(), StoreError> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::simulation::has(crate::simulation::Bug::NonAtomicCursor) {
+            self.write(|edits| edits.read_to(page))?;
+        }
         self.write(|edits| {
             for row in &page.rows {
                 let Some(table) = schema::named(&row.entity) else { continue };
@@ -40,11 +44,7 @@ impl Store {
                     _ => edits.withdraw(table, row.id, &page.bucket)?,
                 }
             }
-            edits
-                .connection
-                .prepare_cached("INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
-                .execute((&page.bucket.0, Whole(page.cursor.0)))?;
-            Ok(())
+            edits.read_to(page)
         })
     }
 
@@ -93,6 +93,14 @@ impl Store {
 }
 
 impl Edits<'_> {
+    /// Notes how far a bucket's log is read with this page.
+    fn read_to(&self, page: &Page) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
+            .execute((&page.bucket.0, Whole(page.cursor.0)))?;
+        Ok(())
+    }
+
     /// Stores a row of the server.
     fn receive(
         &mut self,
@@ -122,6 +130,10 @@ impl Edits<'_> {
     fn withdraw(&mut self, table: &Table, id: Uuid, bucket: &Bucket) -> Result<(), StoreError> {
         let Some(stored) = rows::find(self.connection, table, id)? else { return Ok(()) };
         if stored.version.bucket != *bucket {
+            return Ok(());
+        }
+        #[cfg(feature = "planted-bugs")]
+        if crate::simulation::once(crate::simulation::Bug::IgnoreOneRemoval) {
             return Ok(());
         }
         shadow::forget(self.connection, table.def, id)?;

@@ -205,6 +205,8 @@ impl ReadTx for Tx<'_> {}
 impl WriteTx for Tx<'_> {
     fn commit(mut self: Box<Self>) -> Result<()> {
         authentic(self.conn()?)?;
+        #[cfg(feature = "simulation")]
+        crate::simulation::before_commit()?;
         self.conn()?.execute_batch("COMMIT")?;
         self.open = false;
         Ok(())
