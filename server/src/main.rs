@@ -77,6 +77,16 @@ enum Command {
     /// Copies of the devices' release shares, for the day when the server has lost its own.
     #[command(subcommand)]
     Escrow(cli::escrow::EscrowCommand),
+    /// Locks a device, or all of them at once: nothing is lost, and `unlock` undoes it.
+    #[command(after_help = "Examples:\n  \
+        roundsman-server lock --data ./data --device 0198c1f2-… --reason \"left in a taxi\"\n  \
+        roundsman-server lock --data ./data --all --reason \"break-in at the office\"")]
+    Lock(cli::locks::Lock),
+    /// Lets a locked device open again, or all that were locked at once.
+    #[command(after_help = "Examples:\n  \
+        roundsman-server unlock --data ./data --device 0198c1f2-…\n  \
+        roundsman-server unlock --data ./data --all")]
+    Unlock(cli::locks::Unlock),
     /// Proposes to wipe a device. Nothing happens to it until approvers sign.
     #[command(after_help = "Example:\n  \
         roundsman-server wipe --data ./data --device 0198c1f2-… --reason \"stolen from the car\"")]
@@ -215,6 +225,8 @@ fn main() -> Result<()> {
         Command::Escrow(command) => cli::escrow::run(command),
         Command::Pin(data) => pin(&data),
         Command::Wipe(args) => cli::wipes::propose(&args),
+        Command::Lock(args) => cli::locks::lock(&args),
+        Command::Unlock(args) => cli::locks::unlock(&args),
         Command::Approve(args) => cli::wipes::approve(&args),
         Command::Approver(command) => cli::wipes::approver(&command),
         Command::Root(command) => cli::roots::run(command),

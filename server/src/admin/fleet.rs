@@ -7,9 +7,11 @@ use super::{
 use crate::devices::commands::{self, Order};
 use crate::devices::status::{Event, step};
 use crate::devices::{grant_key, watch};
-use crate::storage::{CommandState, ReadTx, StoredDevice, StoredReceipt};
+use crate::keys::OrgKeys;
+use crate::storage::{CommandState, ReadTx, StoredDevice, StoredReceipt, WriteTx};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceId, UserId};
 use roundsman_protocol::command::Kind;
 use roundsman_protocol::policy::Policy;
@@ -45,16 +47,13 @@ impl Admin {
     pub fn lock(&self, actor: UserId, device: DeviceId, reason: &str) -> Result<(), AdminError> {
         let reason = reason_of(reason)?;
         let mut tx = self.app.storage.write()?;
-        let mut device = begin(tx.as_ref(), actor, device)?;
-        if !matches!(device.status, DeviceStatus::Active | DeviceStatus::UnlockGranted) {
+        let device = begin(tx.as_ref(), actor, device)?;
+        if !device.status.can_be_locked() {
             return Err(AdminError::AlreadyLocked);
         }
-        let keys = self.app.keys(tx.as_ref())?;
-        let order = Order { kind: Kind::Lock, reason, by: actor };
-        commands::issue(tx.as_mut(), &keys, &device, order, self.app.now())?;
-        device.status = step(device.status, Event::LockIssued);
-        tx.put_device(&device)?;
-        record(tx.as_mut(), actor, "lock", device.id, self.app.now())?;
+        let (keys, now, id) = (self.app.keys(tx.as_ref())?, self.app.now(), device.id);
+        lock(tx.as_mut(), &keys, device, Order { kind: Kind::Lock, reason, by: actor }, now)?;
+        record(tx.as_mut(), actor, "lock", id, now)?;
         Ok(tx.commit()?)
     }
 
@@ -65,21 +64,41 @@ impl Admin {
     /// The device is unknown, not locked, wiped or being wiped.
     pub fn unlock(&self, actor: UserId, device: DeviceId) -> Result<(), AdminError> {
         let mut tx = self.app.storage.write()?;
-        let mut device = begin(tx.as_ref(), actor, device)?;
-        if !matches!(
-            device.status,
-            DeviceStatus::LockPending | DeviceStatus::SoftLocked | DeviceStatus::Locked
-        ) {
+        let device = begin(tx.as_ref(), actor, device)?;
+        if !device.status.can_be_unlocked() {
             return Err(AdminError::NotLocked);
         }
-        commands::supersede(tx.as_mut(), &device)?;
-        tx.set_setting(&grant_key(&device), actor.0.as_bytes())?;
-        watch::trust_again(tx.as_mut(), &device)?;
-        device.status = step(device.status, Event::UnlockGranted);
-        tx.put_device(&device)?;
-        record(tx.as_mut(), actor, "unlock", device.id, self.app.now())?;
+        let id = device.id;
+        grant_unlock(tx.as_mut(), device, actor)?;
+        record(tx.as_mut(), actor, "unlock", id, self.app.now())?;
         Ok(tx.commit()?)
     }
+}
+
+/// Gives a device the command to lock.
+pub(super) fn lock(
+    tx: &mut dyn WriteTx,
+    keys: &OrgKeys,
+    mut device: StoredDevice,
+    order: Order<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), AdminError> {
+    commands::issue(tx, keys, &device, order, now)?;
+    device.status = step(device.status, Event::LockIssued);
+    Ok(tx.put_device(&device)?)
+}
+
+/// Lets a device open again when it next asks, and takes a lock back that it has not accepted yet.
+pub(super) fn grant_unlock(
+    tx: &mut dyn WriteTx,
+    mut device: StoredDevice,
+    actor: UserId,
+) -> Result<(), AdminError> {
+    commands::supersede(tx, &device)?;
+    tx.set_setting(&grant_key(&device), actor.0.as_bytes())?;
+    watch::trust_again(tx, &device)?;
+    device.status = step(device.status, Event::UnlockGranted);
+    Ok(tx.put_device(&device)?)
 }
 
 /// The device an act is about, if the actor may act and it is not wiped.

@@ -85,6 +85,16 @@ impl DeviceStatus {
             Self::Wiped => "Wiped",
         }
     }
+
+    /// Whether a lock would change anything.
+    pub fn can_be_locked(self) -> bool {
+        matches!(self, Self::Active | Self::UnlockGranted)
+    }
+
+    /// Whether it is locked, or about to be.
+    pub fn can_be_unlocked(self) -> bool {
+        matches!(self, Self::LockPending | Self::SoftLocked | Self::Locked)
+    }
 }
 
 /// A device in a list.

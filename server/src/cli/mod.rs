@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod enrolments;
 pub(crate) mod escrow;
+pub(crate) mod locks;
 pub(crate) mod policy;
 pub(crate) mod rescue;
 pub(crate) mod roots;

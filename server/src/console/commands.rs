@@ -1,7 +1,7 @@
 //! Locking and unlocking a device and proposing to wipe it, each after a page that says what will happen.
 
 use super::Console;
-use super::devices::{DeviceRow, can_lock, can_unlock, can_wipe, find};
+use super::devices::{DeviceRow, can_wipe, find};
 use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show;
@@ -40,8 +40,8 @@ struct Page {
 impl Act {
     fn allowed(self, device: &DeviceView) -> bool {
         match self {
-            Self::Lock => can_lock(device.state),
-            Self::Unlock => can_unlock(device.state),
+            Self::Lock => device.state.can_be_locked(),
+            Self::Unlock => device.state.can_be_unlocked(),
             Self::Wipe => can_wipe(device.state),
         }
     }

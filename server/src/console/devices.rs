@@ -3,6 +3,7 @@
 use super::Console;
 use super::alerts::{self, AlertRow};
 use super::condition::{Condition, Lease};
+use super::freeze;
 use super::page::{PageError, Shell, Tab, render};
 use super::show::{self, Badge, When};
 use super::timeline::{Proof, Timeline};
@@ -62,14 +63,17 @@ impl DeviceRow {
 struct ListPage {
     shell: Shell,
     rows: Vec<DeviceRow>,
+    /// What is said of a freeze, if one is in force.
+    frozen: Option<String>,
 }
 
 /// Every device.
 pub(super) async fn list(State(console): State<Console>, visitor: Visitor) -> Result<Response, PageError> {
     let now = Utc::now();
-    let devices = console.ask(crate::Admin::devices).await?;
+    let (devices, freeze) = console.ask(|admin| Ok((admin.devices()?, admin.freeze()?))).await?;
     let rows = devices.iter().map(|device| DeviceRow::new(device, now)).collect();
-    let page = ListPage { shell: Shell::new(&console, &visitor, Tab::Devices), rows };
+    let frozen = freeze.map(|freeze| freeze::in_words(&freeze, now));
+    let page = ListPage { shell: Shell::new(&console, &visitor, Tab::Devices), rows, frozen };
     render(&visitor, StatusCode::OK, &page)
 }
 
@@ -196,8 +200,8 @@ pub(super) async fn detail(
                 | DeviceStatus::WipePending
                 | DeviceStatus::Shredded
         ) || detail.proposed.is_some(),
-        can_lock: can_lock(state),
-        can_unlock: can_unlock(state),
+        can_lock: state.can_be_locked(),
+        can_unlock: state.can_be_unlocked(),
         can_wipe: can_wipe(state) && detail.proposed.is_none(),
         proposed: detail.proposed.as_ref().map(|wipe| ProposedWipe::new(wipe, now)),
         timelines: detail
@@ -243,14 +247,6 @@ pub(super) async fn find(console: &Console, device: Uuid) -> Result<DeviceDetail
 /// Whether its keys are destroyed.
 pub(super) fn is_gone(state: DeviceStatus) -> bool {
     matches!(state, DeviceStatus::Shredded | DeviceStatus::Wiped)
-}
-
-pub(super) fn can_lock(state: DeviceStatus) -> bool {
-    matches!(state, DeviceStatus::Active | DeviceStatus::UnlockGranted)
-}
-
-pub(super) fn can_unlock(state: DeviceStatus) -> bool {
-    matches!(state, DeviceStatus::LockPending | DeviceStatus::SoftLocked | DeviceStatus::Locked)
 }
 
 pub(super) fn can_wipe(state: DeviceStatus) -> bool {

@@ -24,10 +24,12 @@ pub(super) enum Flash {
     EnrolmentConfirmed,
     EnrolmentRefused,
     EnrolmentsSet,
+    Frozen,
+    FreezeLifted,
 }
 
 impl Flash {
-    const ALL: [(Self, &'static str, &'static str); 14] = [
+    const ALL: [(Self, &'static str, &'static str); 16] = [
         (Self::Locked, "locked", "Lock ordered. The device carries it out the next time it is online."),
         (
             Self::UnlockGranted,
@@ -61,6 +63,16 @@ impl Flash {
             Self::EnrolmentsSet,
             "enrolments-set",
             "Saved. It holds for every code that is scanned from now on.",
+        ),
+        (
+            Self::Frozen,
+            "frozen",
+            "Every phone is told to lock. Each carries it out the next time it is online.",
+        ),
+        (
+            Self::FreezeLifted,
+            "freeze-lifted",
+            "Unlock granted to the phones that were locked together. Each opens again once it has asked the server.",
         ),
     ];
 

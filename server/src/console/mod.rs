@@ -19,6 +19,7 @@ mod devices;
 mod enrol;
 mod enrolments;
 mod flash;
+mod freeze;
 mod headers;
 mod import;
 mod overview;
@@ -89,6 +90,8 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/console/sign-in", get(sign_in::page).post(sign_in::submit))
         .route("/console/sign-out", post(sign_in::leave))
         .route("/console/devices", get(devices::list))
+        .route("/console/freeze", get(freeze::page).post(freeze::lock))
+        .route("/console/freeze/lift", post(freeze::lift))
         .route("/console/devices/{device}", get(devices::detail))
         .route("/console/devices/{device}/receipts/{list}/{index}", get(devices::receipt))
         .route("/console/devices/{device}/lock", get(commands::lock_page).post(commands::lock))

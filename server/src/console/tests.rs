@@ -6,6 +6,7 @@ mod alerts;
 mod approvals;
 mod enrolments;
 mod forms;
+mod freeze;
 mod rescue;
 
 use crate::testkit::{EMAIL, Org, PASSWORD, Phone, TestResult};

@@ -28,6 +28,8 @@ async fn no_form_is_taken_without_the_sessions_token() -> TestResult {
         format!("/console/rescue/changes/{any}/dismiss"),
         format!("/console/rescue/devices/{}/take", phone.id),
         "/console/enrol".to_owned(),
+        "/console/freeze".to_owned(),
+        "/console/freeze/lift".to_owned(),
         "/console/enrolments".to_owned(),
         format!("/console/enrolments/{any}/confirm"),
         format!("/console/enrolments/{any}/refuse"),
@@ -65,6 +67,7 @@ async fn pages_full_of_things_bring_no_code_along() -> TestResult {
         "/console/approvals",
         "/console/rescue",
         "/console/rules",
+        "/console/freeze",
         "/console/enrolments",
     ];
     for path in pages.into_iter().chain([device.as_str(), &format!("{device}/audit")]) {
