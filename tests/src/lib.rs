@@ -13,5 +13,6 @@ pub mod cutter;
 pub mod meddler;
 pub mod memory;
 pub mod rig;
+pub mod sim;
 pub mod steps;
 pub mod told;
