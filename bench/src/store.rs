@@ -24,7 +24,7 @@ const COMMITS: usize = 200;
 /// The fields of a customer.
 const FIELDS: [&str; 6] = ["code", "name", "territory", "city", "phone", "brand"];
 
-const KEY: StoreKey<'static> = StoreKey {
+pub(crate) const KEY: StoreKey<'static> = StoreKey {
     cipher: "x'777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777777'",
     digest: &[7; 32],
 };
@@ -65,7 +65,7 @@ server, which is a commit that seals nothing."
     Ok(())
 }
 
-fn ms(time: Duration) -> String {
+pub(crate) fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1_000.0)
 }
 
@@ -91,13 +91,13 @@ fn measure(customers: usize) -> Result<Times> {
     Ok(Times { bare, store: pulled, own_check, check, pulled: one, sealed })
 }
 
-fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+pub(crate) fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
     let begun = Instant::now();
     work()?;
     Ok(begun.elapsed())
 }
 
-fn sealed_outbox(folder: &Path) -> Result<SealedOutbox> {
+pub(crate) fn sealed_outbox(folder: &Path) -> Result<SealedOutbox> {
     let to = SealTo {
         org: OrgId(Uuid::from_u128(1)),
         device: DeviceId(Uuid::from_u128(2)),

@@ -143,6 +143,7 @@ fn text(value: Value) -> Option<String> {
         Value::Int(int) => Some(int.to_string()),
         Value::Real(real) => Some(real.to_string()),
         Value::Text(text) => Some(text),
+        Value::Set(words) => Some(words.join(", ")),
         Value::Id(id) => Some(id.to_string()),
     }
 }

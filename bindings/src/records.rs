@@ -67,6 +67,10 @@ pub struct Customer {
     pub territory: String,
     /// What every visitor should know: the back door, the dog.
     pub notes: Option<String>,
+    /// What the reps sort it by. Everybody adds and takes away own words.
+    pub tags: Vec<String>,
+    /// Samples that were left with it, all told. Everybody's are added up.
+    pub samples: Option<i64>,
 }
 
 /// Whether a customer is served.

@@ -25,6 +25,8 @@ pub struct SyncReport {
     pub bytes_down: u64,
     /// Requests made.
     pub requests: u32,
+    /// Parts of the data that were not as the server has them, and were fetched anew.
+    pub healed: u64,
     /// Commands of the administrator that were carried out or refused.
     pub events: Vec<DeviceEvent>,
 }
@@ -47,6 +49,13 @@ pub enum SyncStep {
         /// Rows stored in all.
         rows: u64,
         /// Changes of the present bucket still to come.
+        left: u64,
+        /// Bytes received.
+        bytes: u64,
+    },
+    /// The search index is made anew, after an update of the app.
+    Indexing {
+        /// Records still to be indexed.
         left: u64,
     },
 }
@@ -108,7 +117,8 @@ impl From<sync::Step> for SyncStep {
         match step {
             sync::Step::Sending { changes } => Self::Sending { changes },
             sync::Step::Settled { changes } => Self::Settled { changes },
-            sync::Step::Receiving { rows, left } => Self::Receiving { rows, left },
+            sync::Step::Receiving { rows, left, bytes } => Self::Receiving { rows, left, bytes },
+            sync::Step::Indexing { left } => Self::Indexing { left },
         }
     }
 }
@@ -124,10 +134,11 @@ impl From<sync::Report> for SyncReport {
             bytes_up,
             bytes_down,
             requests,
+            healed,
             events,
         } = report;
         let events = events.into_iter().map(Into::into).collect();
-        Self { sent, rejected, conflicts, received, removed, bytes_up, bytes_down, requests, events }
+        Self { sent, rejected, conflicts, received, removed, bytes_up, bytes_down, requests, healed, events }
     }
 }
 

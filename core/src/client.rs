@@ -9,6 +9,7 @@ pub use enrolment::PendingEnrolment;
 use crate::Error;
 use crate::attachments::{AttachmentLimits, Attachments};
 use crate::audit::{Action, AuditTrail};
+use crate::conflicts::Conflicts;
 use crate::customers::Customers;
 use crate::device::{Device, DeviceEvent};
 use crate::idle::{Closed, Touch};
@@ -301,6 +302,16 @@ impl Client {
         Ok(Outbox::new(store, Arc::clone(&config.clock), Arc::clone(&config.entropy)))
     }
 
+    /// The values that lost in collisions with other people's edits, and their settlement.
+    ///
+    /// # Errors
+    /// The vault is not open.
+    pub fn conflicts(&self) -> Result<Conflicts, Error> {
+        let Session { store, .. } = self.working()?;
+        let config = &self.inner.config;
+        Ok(Conflicts::new(store, Arc::clone(&config.clock), Arc::clone(&config.entropy)))
+    }
+
     /// Calls the observer after each commit that changed something, until the subscription is dropped or the
     /// vault closes.
     ///
@@ -348,6 +359,9 @@ impl Client {
             other => other,
         };
         if let Ok(report) = &synced {
+            if report.healed > 0 {
+                self.inner.audit.record(Action::DataHealed);
+            }
             self.inner.note(&report.events).await?;
         }
         synced

@@ -120,6 +120,19 @@ impl Customers {
         self.store.write(|edits| edits.put(id, customer.to_fields(), &made))
     }
 
+    /// Removes a customer from here, and with the next sync from everywhere; its visits stay. If the server refuses that,
+    /// because the user's role does not allow it, the customer comes back with the reason. The removal is on disk when
+    /// this returns.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the customer is not on this device; the vault is not open; the disk is full.
+    pub fn remove(&self, customer: Uuid) -> Result<(), Error> {
+        let made = Made::now(&*self.clock, &*self.entropy)?;
+        self.store
+            .write(|edits| Ok(edits.take_away::<Customer>(customer, &made)?))
+            .and_then(|found: bool| found.then_some(()).ok_or(Error::NotFound))
+    }
+
     /// Stores the fields in which `edited` differs from `seen`, the customer as it was on the screen; if there are
     /// none, nothing is recorded. What others changed meanwhile in other fields stays, and in the same field it
     /// becomes a conflict that keeps both values. The change and its entry in the outbox are on disk when this

@@ -17,6 +17,7 @@
 pub mod attachments;
 pub mod audit;
 mod client;
+pub mod conflicts;
 pub mod customers;
 pub mod device;
 mod error;

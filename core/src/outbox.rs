@@ -94,6 +94,19 @@ impl Outbox {
         self.store.resend(seq, &made)?.ok_or(Error::NotFound)
     }
 
+    /// Asks the server to bring the record of a refused change back, which was removed meanwhile, and sends the change
+    /// again after that, under the number that is returned. Who may not remove such a record may not bring it back
+    /// either: then both are refused, and the change is still here. That is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no change of this number that was refused because of a removal. The vault is not
+    /// open, or the disk is full.
+    pub fn restore(&self, seq: DeviceSeq) -> Result<DeviceSeq, Error> {
+        let made = Made::now(&*self.clock, &*self.entropy)?;
+        self.store.restore(seq, &made)?.ok_or(Error::NotFound)?;
+        self.resend(seq)
+    }
+
     /// The values that lost in a collision with somebody else's, oldest first.
     ///
     /// # Errors

@@ -206,6 +206,24 @@ impl Visits {
         self.take(visit, |_, visit| Ok(step(visit.state, Step::Cancel { reason: reason.to_owned() })?))
     }
 
+    /// Removes a visit of the rep that was made by mistake, from here and with the next sync from everywhere. That is on
+    /// disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the visit is not on this device; it is somebody else's; the vault is not open; the disk is
+    /// full.
+    pub fn remove(&self, visit: Uuid) -> Result<(), Error> {
+        let made = Made::now(&*self.clock, &*self.entropy)?;
+        self.store.write(|edits| {
+            let visit: Visit = edits.get(visit)?.ok_or(Error::NotFound)?;
+            if visit.rep != self.user.0 {
+                return Err(RuleError::NotAllowed.into());
+            }
+            edits.take_away::<Visit>(visit.id, &made)?;
+            Ok(())
+        })
+    }
+
     /// Makes a visit of the rep to a customer, with these fields besides.
     fn make(
         &self,

@@ -51,9 +51,13 @@ entity! {
     /// Metres within which a check-in counts as at the store.
     geofence_m: Option<f64> = field(Internal, Merge::Server).range(10.0, 10_000.0);
     /// Code of the territory it lies in; decides which phones hold it.
-    territory: String = field(Internal, Merge::Server).indexed().max(64);
+    territory: String = field(Internal, Merge::Server).max(64);
     /// What every visitor should know: the back door, the dog.
     notes: Option<String> = field(Internal, Merge::Append).max(4_000);
+    /// What the reps sort it by: `promotion`, `slow payer`. Everybody adds and takes away own words.
+    tags: Vec<String> = field(Internal, Merge::Union).max(40);
+    /// Samples that were left with it, all told. Everybody's are added up.
+    samples: Option<i64> = field(Internal, Merge::Delta).range(-1_000_000.0, 1_000_000.0);
 }
 
 impl Customer {

@@ -1,8 +1,12 @@
 //! How an entity is declared, and what its declaration can do.
 
-use crate::{Bucket, Fields, Kind, Merge, UserId, Value};
+use crate::{Bucket, FieldType, Fields, Kind, Merge, UserId, Value};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// The most words in a set.
+pub const MAX_WORDS: usize = 100;
 
 /// How closely a field must be kept. Decides masking, audit and who may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +39,8 @@ pub enum Scope {
     Territory(&'static str),
     /// The user whose id is in this field.
     User(&'static str),
+    /// The bucket of the record that it is about. Only the server makes and removes such records.
+    Record,
 }
 
 /// What a user is in the organisation.
@@ -123,13 +129,31 @@ impl FieldDef {
         self
     }
 
-    fn admit(&self, value: Value) -> Result<Value, RuleError> {
+    /// The value in the field's own kind and limits, or null if it can't be held.
+    pub fn tolerate(&self, value: Value) -> Value {
+        let value = if value.is_null() { value } else { self.admit(value).unwrap_or(Value::Null) };
+        // A count of milliseconds may be no time at all.
+        let time = matches!(self.kind, Kind::Time);
+        if time && Option::<DateTime<Utc>>::from_value(&value).is_none() { Value::Null } else { value }
+    }
+
+    /// Brings a value into the field's own kind and limits.
+    pub(crate) fn admit(&self, value: Value) -> Result<Value, RuleError> {
         let name = || self.name.to_owned();
         let value = self.kind.coerce(value).ok_or_else(|| RuleError::WrongKind { field: name() })?;
         if let Value::Text(text) = &value
+            && text.len() > self.max
             && text.chars().count() > self.max
         {
             return Err(RuleError::TooLong { field: name(), max: self.max });
+        }
+        if let Value::Set(words) = &value {
+            if words.len() > MAX_WORDS {
+                return Err(RuleError::TooLong { field: name(), max: MAX_WORDS });
+            }
+            if words.iter().any(|word| word.trim().is_empty() || word.chars().count() > self.max) {
+                return Err(RuleError::TooLong { field: name(), max: self.max });
+            }
         }
         if let (Some((least, most)), Some(real)) = (self.range, value.as_real())
             && !(least..=most).contains(&real)
@@ -176,6 +200,15 @@ impl EntityDef {
             .collect()
     }
 
+    /// The fields from outside that can be held, in their own kinds and limits; those without a value are left out.
+    pub fn tolerate(&self, fields: Fields) -> Fields {
+        let held = |(name, value): (String, Value)| {
+            let value = self.field(&name)?.tolerate(value);
+            (!value.is_null()).then_some((name, value))
+        };
+        fields.into_iter().filter_map(held).collect()
+    }
+
     /// Whether `new`, a whole record, may follow `old`.
     ///
     /// # Errors
@@ -193,6 +226,7 @@ impl EntityDef {
     pub fn bucket(&self, fields: &Fields) -> Option<Bucket> {
         match self.scope {
             Scope::Territory(name) => fields.get(name)?.as_text().map(Bucket::territory),
+            Scope::Record => None,
             Scope::User(name) => fields.get(name)?.as_id().map(|id| Bucket::user(UserId(id))),
         }
     }
@@ -265,6 +299,15 @@ pub enum RuleError {
     /// The row does not exist, or not for this user.
     #[error("there is no such record in your territories")]
     NoSuchRecord,
+    /// The record was removed. It can be brought back, and the change sent again.
+    #[error("the record was removed; have it restored, then send this again")]
+    Removed,
+    /// Another record has this value, which only one may have.
+    #[error("another record has this {field} already")]
+    Taken {
+        /// The field.
+        field: String,
+    },
     /// The user's role may not do this.
     #[error("your role does not allow this")]
     NotAllowed,
@@ -285,6 +328,10 @@ pub enum RuleError {
     /// Check-out lies before check-in.
     #[error("a visit can't end before it began")]
     EndsBeforeStart,
+    /// A rule of a newer version, which this one has no words for.
+    #[serde(other)]
+    #[error("a rule that this version does not know forbids it; update the app")]
+    Other,
 }
 
 /// Declares an entity: its struct, its [`EntityDef`] and the way between the two.
@@ -348,7 +395,7 @@ macro_rules! entity {
 pub(crate) use entity;
 
 /// Reads one typed field.
-pub(crate) fn read<T: crate::FieldType>(fields: &Fields, name: &str) -> Result<T, RuleError> {
+pub(crate) fn read<T: FieldType>(fields: &Fields, name: &str) -> Result<T, RuleError> {
     let value = fields.get(name).unwrap_or(&Value::Null);
     T::from_value(value).ok_or_else(|| {
         let field = name.to_owned();

@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod collision;
 pub mod customer;
 mod entity;
 pub mod geo;
@@ -31,14 +32,14 @@ mod stamp;
 mod value;
 pub mod visit;
 
-pub use entity::{Class, Entity, EntityDef, FieldDef, Role, RuleError, Scope, Search, field};
+pub use entity::{Class, Entity, EntityDef, FieldDef, MAX_WORDS, Role, RuleError, Scope, Search, field};
 pub use ids::{Bucket, CommitSeq, DeviceId, DeviceSeq, OrgId, Rev, Seq, UserId};
 pub use merge::Merge;
 pub use stamp::{HybridClock, Stamp};
 pub use value::{Choice, FieldType, Fields, Kind, Value};
 
 /// Every entity of the system. Storage makes one table for each, in this order.
-pub const ENTITIES: &[&EntityDef] = &[customer::Customer::DEF, visit::Visit::DEF];
+pub const ENTITIES: &[&EntityDef] = &[customer::Customer::DEF, visit::Visit::DEF, collision::Collision::DEF];
 
 /// The entity with this name, as it stands on the wire.
 pub fn entity(name: &str) -> Option<&'static EntityDef> {

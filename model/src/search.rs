@@ -5,7 +5,7 @@
 //! full-text index; [`query`] turns what was typed into an FTS5 expression over those terms
 //! (<https://www.sqlite.org/fts5.html#full_text_query_syntax>).
 
-use crate::{EntityDef, Fields, Search};
+use crate::{EntityDef, FieldDef, Fields, Search};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 /// The longest thing worth searching for, in characters.
@@ -13,6 +13,10 @@ const MAX_QUERY: usize = 200;
 
 /// Folds text for comparison: compatibility forms, accents and case are taken away.
 pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        // Most text of most phones, and none of it has anything but case to take away.
+        return text.to_ascii_lowercase();
+    }
     text.nfkd().filter(|c| !is_combining_mark(*c)).nfc().flat_map(char::to_lowercase).fold(
         String::with_capacity(text.len()),
         |mut folded, c| {
@@ -60,17 +64,104 @@ pub fn index_text(def: &EntityDef, fields: &Fields) -> String {
 /// An FTS5 expression for what was typed; `None` if it holds nothing to search for.
 pub fn query(typed: &str) -> Option<String> {
     let typed: String = typed.chars().take(MAX_QUERY).collect();
+    let parts: Vec<String> = runs(&fold(&typed)).into_iter().map(|run| run.query()).collect();
+    (!parts.is_empty()).then(|| parts.join(" AND "))
+}
+
+/// The terms of a record for an index that is built on a phone: words once each, and digits three at a time, each
+/// after a [`MARK`]. Every ending of a number would be a term of its own for almost every record, and the terms that
+/// only one record has are what building an index takes its time over. [`gram_query`] asks such an index.
+pub fn gram_text(def: &EntityDef, fields: &Fields) -> String {
+    gram_terms(def, |_, field| fields.get(field.name).and_then(|value| value.as_text()))
+}
+
+/// The same, asking for the text of each field by its place.
+pub fn gram_terms<'a>(def: &EntityDef, text: impl Fn(usize, &FieldDef) -> Option<&'a str>) -> String {
+    let mut terms = String::new();
+    let mut words = Vec::new();
+    for (at, field) in def.fields.iter().enumerate().filter(|(_, field)| field.search != Search::No) {
+        let Some(text) = text(at, field) else { continue };
+        if field.search == Search::Digits {
+            write_grams(text, &mut terms);
+        } else {
+            words.push(fold(text));
+        }
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for run in words.iter().flat_map(|folded| runs(folded)) {
+        if let Run::Word(word) = run {
+            if seen.contains(&word) {
+                continue;
+            }
+            seen.push(word);
+        }
+        run.write(&mut terms);
+    }
+    terms
+}
+
+/// An FTS5 expression over the terms of [`gram_text`] for what was typed; `None` if it holds nothing to search for.
+pub fn gram_query(typed: &str) -> Option<String> {
+    let typed: String = typed.chars().take(MAX_QUERY).collect();
     let parts: Vec<String> = runs(&fold(&typed))
         .into_iter()
         .map(|run| match run {
-            Run::Word(word) => format!("\"{word}\"*"),
-            Run::Cjk(characters) => {
-                let phrase: Vec<String> = characters.chars().map(String::from).collect();
-                format!("\"{}\"", phrase.join(" "))
+            Run::Word(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let number = match grams(digits) {
+                    Some(grams) => format!("\"{}\"", grams.join(" ")),
+                    None => format!("\"{MARK}{digits}\"*"),
+                };
+                format!("(\"{digits}\"* OR {number})")
             }
+            run => run.query(),
         })
         .collect();
     (!parts.is_empty()).then(|| parts.join(" AND "))
+}
+
+/// Whether terms of [`gram_text`] hold everything that was typed, as an index of them would find it.
+pub fn gram_holds(terms: &str, typed: &str) -> bool {
+    let typed: String = typed.chars().take(MAX_QUERY).collect();
+    let folded = fold(&typed);
+    let runs = runs(&folded);
+    let terms: Vec<&str> = terms.split(' ').collect();
+    let begins = |beginning: &str| terms.iter().any(|term| term.starts_with(beginning));
+    let follow =
+        |phrase: &[String]| terms.windows(phrase.len()).any(|window| window.iter().eq(phrase.iter()));
+    !runs.is_empty()
+        && runs.iter().all(|run| match run {
+            Run::Word(word) => {
+                begins(word)
+                    || word.bytes().all(|byte| byte.is_ascii_digit())
+                        && match grams(word) {
+                            Some(grams) => follow(&grams),
+                            None => begins(&format!("{MARK}{word}")),
+                        }
+            }
+            Run::Cjk(characters) => follow(&characters.chars().map(String::from).collect::<Vec<_>>()),
+        })
+}
+
+/// The terms of a run of digits; nothing if it is a part of one term.
+fn grams(digits: &str) -> Option<Vec<String>> {
+    let last = digits.len().checked_sub(GRAM + 1)? + 1;
+    Some((0..=last).map(|at| format!("{MARK}{}", &digits[at..at + GRAM])).collect())
+}
+
+/// Stands before the digits of a telephone number, so that they are no word.
+pub const MARK: char = '#';
+
+/// Digits of one term.
+const GRAM: usize = 3;
+
+/// Writes three digits at a time, and what is left of the number at its end.
+fn write_grams(text: &str, terms: &mut String) {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    for start in 0..digits.len() {
+        terms.push(MARK);
+        terms.push_str(&digits[start..(start + GRAM).min(digits.len())]);
+        terms.push(' ');
+    }
 }
 
 /// Letters that belong together.
@@ -82,6 +173,17 @@ enum Run<'a> {
 }
 
 impl Run<'_> {
+    /// The expression that finds it.
+    fn query(&self) -> String {
+        match self {
+            Run::Word(word) => format!("\"{word}\"*"),
+            Run::Cjk(characters) => {
+                let phrase: Vec<String> = characters.chars().map(String::from).collect();
+                format!("\"{}\"", phrase.join(" "))
+            }
+        }
+    }
+
     fn write(&self, terms: &mut String) {
         match self {
             Run::Word(word) => {
@@ -108,7 +210,7 @@ fn runs(folded: &str) -> Vec<Run<'_>> {
         }
     };
     for (at, c) in folded.char_indices() {
-        if !c.is_alphanumeric() {
+        if !(c.is_ascii_alphanumeric() || (!c.is_ascii() && c.is_alphanumeric())) {
             close(&mut start, at);
             continue;
         }
@@ -166,6 +268,26 @@ mod tests {
     }
 
     #[test]
+    fn on_a_phone_a_number_is_three_digits_at_a_time_and_a_word_is_there_once() {
+        let fields = Fields::from([
+            ("name".to_owned(), "Oak Street 12 Oak".into()),
+            ("phone".to_owned(), "732-8701".into()),
+            ("city".to_owned(), "沈沈 oak".into()),
+        ]);
+        let terms = gram_text(Customer::DEF, &fields);
+        assert_eq!(terms, "#732 #328 #287 #870 #701 #01 #1 oak street 12 沈 沈 ");
+        assert_eq!(gram_query("87").as_deref(), Some("(\"87\"* OR \"#87\"*)"));
+        assert_eq!(gram_query("8701 oak").as_deref(), Some("(\"8701\"* OR \"#870 #701\") AND \"oak\"*"));
+        assert_eq!(gram_query(" #  "), None);
+        for typed in ["87", "8701", "oa 732", "沈沈", "1", "STREET 1", "7328701"] {
+            assert!(gram_holds(&terms, typed), "{typed}");
+        }
+        for typed in ["88", "8702", "reet", "沈沈沈", "oak 73201", "", "#"] {
+            assert!(!gram_holds(&terms, typed), "{typed}");
+        }
+    }
+
+    #[test]
     fn nothing_to_search_for_is_no_query() {
         assert_eq!(query(" -- ' \" * "), None);
     }
@@ -177,6 +299,11 @@ mod tests {
                 prop_assert_eq!(query.matches('"').count() % 2, 0);
                 let outside: String = query.split('"').step_by(2).collect();
                 prop_assert!(outside.chars().all(|c| " AND*".contains(c)), "{}", outside);
+            }
+            if let Some(query) = gram_query(&typed) {
+                prop_assert_eq!(query.matches('"').count() % 2, 0);
+                let outside: String = query.split('"').step_by(2).collect();
+                prop_assert!(outside.chars().all(|c| " ANDOR*()".contains(c)), "{}", outside);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// A record's fields by name. A missing field and [`Value::Null`] mean the same: no value.
@@ -25,6 +25,8 @@ pub enum Value {
     Real(f64),
     /// Text; also a choice's name, or a date as `YYYY-MM-DD`.
     Text(String),
+    /// A set of words, sorted, each once. One without a word is [`Value::Null`].
+    Set(Vec<String>),
     /// An identifier of a row or a user. Never produced by reading JSON, which has no such type.
     #[serde(skip_deserializing)]
     Id(Uuid),
@@ -50,6 +52,28 @@ impl Value {
             Self::Id(id) => Some(*id),
             _ => None,
         }
+    }
+
+    /// The words, if it is a set; none if there is no value.
+    pub fn as_set(&self) -> &[String] {
+        match self {
+            Self::Set(words) => words,
+            _ => &[],
+        }
+    }
+
+    /// The number, if it is a whole one.
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(int) => Some(*int),
+            _ => None,
+        }
+    }
+
+    /// A set of these words; no value if there are none.
+    pub fn set(words: impl IntoIterator<Item = String>) -> Self {
+        let words: BTreeSet<String> = words.into_iter().collect();
+        if words.is_empty() { Self::Null } else { Self::Set(words.into_iter().collect()) }
     }
 
     /// The number, if it is a number of either sort.
@@ -91,6 +115,8 @@ pub enum Kind {
     Time,
     /// A calendar day: `YYYY-MM-DD`.
     Date,
+    /// A set of words, each of at most the field's `max` characters.
+    Set,
     /// One of these names.
     Choice(&'static [&'static str]),
 }
@@ -103,6 +129,7 @@ impl Kind {
             | (Self::Int | Self::Time, value @ Value::Int(_))
             | (Self::Id, value @ Value::Id(_))
             | (Self::Text, value @ Value::Text(_)) => Some(value),
+            (Self::Set, Value::Set(words)) => Some(Value::set(words)),
             (Self::Real, Value::Real(real)) if real.is_finite() => Some(Value::Real(real)),
             (Self::Real, Value::Int(int)) => Some(Value::Real(int as f64)),
             (Self::Id, Value::Text(text)) => Uuid::parse_str(&text).ok().map(Value::Id),
@@ -151,6 +178,22 @@ field_type!(i64, Int, Int);
 field_type!(f64, Real, Real);
 field_type!(String, Text, Text);
 field_type!(Uuid, Id, Id);
+
+/// A set. One that is empty is no value, so it is never required.
+impl FieldType for Vec<String> {
+    const KIND: Kind = Kind::Set;
+    const REQUIRED: bool = false;
+    fn to_value(&self) -> Value {
+        Value::set(self.iter().cloned())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Null => Some(vec![]),
+            Value::Set(words) => Some(words.clone()),
+            _ => None,
+        }
+    }
+}
 
 impl FieldType for DateTime<Utc> {
     const KIND: Kind = Kind::Time;

@@ -77,6 +77,9 @@ pub enum Action {
     /// The user erased the device.
     #[n(15)]
     Erased,
+    /// A part of the data was not as the server has it, and was fetched anew.
+    #[n(16)]
+    DataHealed,
 }
 
 impl Action {
@@ -99,6 +102,7 @@ impl Action {
             Self::OpenedByBiometrics => "opened with biometrics",
             Self::PostureConcern => "concern about the phone",
             Self::Erased => "erased by its user",
+            Self::DataHealed => "data fetched anew",
         }
     }
 }

@@ -70,6 +70,9 @@ pub enum ErrorCode {
     /// and repeat later.
     #[error("the server keeps no more unsent work of this device for now")]
     RescueFull,
+    /// The server no longer speaks this version of the protocol. Update the app; everything unsent stays until then.
+    #[error("the server needs a newer version of the app")]
+    UpdateNeeded,
     /// The server failed. Repeat later.
     #[error("the server failed")]
     Internal,

@@ -18,6 +18,7 @@ pub mod envelope;
 pub mod error;
 pub mod escrow;
 pub mod hpke_seal;
+pub mod integrity;
 pub mod keys;
 pub mod lease;
 pub mod policy;

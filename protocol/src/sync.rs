@@ -3,10 +3,11 @@
 //! Both bodies are newline-delimited JSON, compressed with gzip. The request is one [`Head`] line and a line for
 //! each [`Mutation`], in the order of their numbers. The answer is one [`Frame`] a line: [`Frame::Device`],
 //! a [`Frame::Result`] for each mutation, [`Frame::Buckets`], a [`Frame::Page`] for every few hundred changes,
-//! and [`Frame::End`] last. A page is complete in itself, rows and cursor: a client that stores each page in one
+//! a [`Frame::Checkpoint`] for each bucket and [`Frame::End`] last. A page is complete in itself, rows and cursor: a client that stores each page in one
 //! transaction can stop at any byte and go on from there.
 
 use crate::api::{Checkin, CheckinAnswer};
+use crate::integrity::{Checkpoint, Difference};
 use chrono::{DateTime, Utc};
 use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, DeviceSeq, Fields, Rev, RuleError, Seq, Stamp};
@@ -30,6 +31,9 @@ pub struct Head {
     pub cursors: BTreeMap<Bucket, Seq>,
     /// The device's report.
     pub device: Checkin,
+    /// Buckets that did not hold what they should, and are read anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
 }
 
 /// What a mutation does to a record.
@@ -40,6 +44,11 @@ pub enum Change {
     Put,
     /// Removes it.
     Delete,
+    /// Brings back one that was removed, as it was.
+    Restore,
+    /// Something that only a newer version knows.
+    #[serde(other)]
+    Other,
 }
 
 /// One change made on the device.
@@ -62,6 +71,12 @@ pub struct Mutation {
     /// The fields that changed.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub fields: Fields,
+    /// What the author saw in those of them whose rule counts the difference.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub was: Fields,
+    /// The collisions of this record that it settles, if it is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settles: Vec<Uuid>,
 }
 
 /// Values stay out of logs.
@@ -142,10 +157,16 @@ pub struct Page {
     pub head: Seq,
 }
 
-/// One line of the answer.
+/// The frames that this version reads.
+const FRAMES: [&str; 6] = ["device", "result", "buckets", "page", "checkpoint", "end"];
+
+/// One line of the answer, with a page as it is read.
+pub type Frame = Line<Page>;
+
+/// One line of the answer. A page may be read and written in a form of one's own: it is what an answer is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Frame {
+pub enum Line<P> {
     /// Commands and receipts.
     Device(CheckinAnswer),
     /// The outcome of a mutation.
@@ -153,10 +174,64 @@ pub enum Frame {
     /// The buckets this user has now. Rows of any other leave the device.
     Buckets(Vec<Bucket>),
     /// Changes.
-    Page(Page),
+    Page(P),
+    /// What a bucket holds, once all of its pages were sent.
+    Checkpoint(Checkpoint),
     /// Everything was sent. An answer without it was cut.
     End {
         /// The server's time.
         server_time: DateTime<Utc>,
     },
+}
+
+impl<'l, P: Deserialize<'l>> Line<P> {
+    /// Reads a line of an answer; nothing if it is a frame of a sort that only a newer version knows, which is passed
+    /// over.
+    ///
+    /// # Errors
+    /// It is no frame, or one of a sort that is known and can't be read.
+    pub fn read(line: &'l [u8]) -> serde_json::Result<Option<Self>> {
+        serde_json::from_slice(line).map(Some).or_else(|error| {
+            let sorts: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
+            let known = sorts.keys().any(|sort| FRAMES.contains(&sort.as_str()));
+            if sorts.len() == 1 && !known { Ok(None) } else { Err(error) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_a_newer_version_is_passed_over_and_a_broken_one_is_not() {
+        let read = |line: &str| Frame::read(line.as_bytes()).map_err(|_| ());
+        assert_eq!(read(r#"{"weather":{"rain":true}}"#), Ok(None));
+        assert_eq!(read(r#"{"buckets":["a"],"more":1}"#), Err(()));
+        for broken in [r#"{"page":{"bucket":"a"}}"#, "{}", "7", "", "{\"end\"", r#"{"a":1,"b":2}"#] {
+            assert_eq!(read(broken), Err(()), "{broken}");
+        }
+        // A field more in a frame that is known is no harm.
+        let line = r#"{"end":{"server_time":"2027-01-15T08:00:00Z","load":3}}"#;
+        assert!(matches!(read(line), Ok(Some(Frame::End { .. }))));
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_version_is_still_a_refusal() {
+        let line = r#"{"result":{"seq":4,"outcome":{"rejected":{"reason":{"rule":"too_late","by":"2 h"}}}}}"#;
+        let Ok(Some(Frame::Result(result))) = Frame::read(line.as_bytes()) else { unreachable!("a result") };
+        assert_eq!(result.outcome, Outcome::Rejected { reason: RuleError::Other });
+    }
+
+    #[test]
+    fn a_change_of_an_older_version_reads_as_it_was_meant() {
+        let id = Uuid::nil();
+        let line = format!(
+            r#"{{"seq":1,"id":"{id}","entity":"customer","record":"{id}","change":"put","base":1,"stamp":9}}"#
+        );
+        let change: Mutation = serde_json::from_str(&line).unwrap_or_else(|error| unreachable!("{error}"));
+        assert!(change.was.is_empty() && change.settles.is_empty());
+        let again = serde_json::to_string(&change).unwrap_or_default();
+        assert_eq!(again, line, "and an older server reads a newer version's");
+    }
 }

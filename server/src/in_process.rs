@@ -4,9 +4,9 @@ use crate::app::App;
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::server::{StartError, database_key, make_folder};
-use crate::storage::Storage;
 use crate::storage::sqlite::Sqlite;
-use crate::{Admin, NewAdmin, admin, http};
+use crate::storage::{LogRow, Storage, StorageError};
+use crate::{Admin, NewAdmin, admin, http, random};
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{Method, Request};
@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use tower_service::Service;
+use zeroize::Zeroizing;
 
 /// The pin in tickets. There is no certificate that could have another.
 const PIN: SpkiPin = SpkiPin([0x1a; 32]);
@@ -110,7 +111,7 @@ impl InProcess {
             gate: Gate::new(),
             clock: Box::new(clock),
         });
-        let routes = http::router(Arc::clone(&app))?;
+        let routes = http::router(Arc::clone(&app), Zeroizing::new(random::bytes()?));
         Ok((Self { app, routes }, first))
     }
 
@@ -142,12 +143,11 @@ impl InProcess {
     /// The database failed.
     pub fn rows(&self, bucket: &Bucket) -> Result<Vec<Row>, StartError> {
         let rows = self.app.storage.read()?.log_after(bucket, Seq(0), usize::MAX >> 1, usize::MAX)?;
-        let row = |row: crate::storage::LogRow| Row {
-            entity: row.entity,
-            id: row.record,
-            rev: row.rev,
-            fields: row.fields,
+        let row = |row: LogRow| {
+            let fields = row.fields.map(|json| serde_json::from_str(&json)).transpose();
+            let fields = fields.map_err(|_| StorageError::Damaged("record"))?;
+            Ok(Row { entity: row.entity, id: row.record, rev: row.rev, fields })
         };
-        Ok(rows.into_iter().map(row).collect())
+        rows.into_iter().map(row).collect()
     }
 }

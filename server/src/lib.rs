@@ -10,6 +10,7 @@
 pub mod admin;
 mod app;
 mod audit;
+mod collisions;
 mod config;
 mod console;
 mod devices;
@@ -36,7 +37,7 @@ mod tokens;
 mod upkeep;
 
 pub use admin::{Admin, AdminError};
-pub use config::{Config, NewAdmin};
+pub use config::{Config, Database, NewAdmin};
 pub use in_process::{Answer, InProcess, Question};
 pub use keys::{FirstKeys, KeysError};
 pub use password::PasswordError;

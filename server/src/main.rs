@@ -11,7 +11,7 @@ use qrcode::render::unicode::Dense1x2;
 use roundsman_model::Role;
 use roundsman_protocol::posture::Verdict;
 use roundsman_server::admin::{DeviceView, Mapping, NewUser, TerritoryFrom, UserView};
-use roundsman_server::{Admin, Config, NewAdmin, Secret, Server};
+use roundsman_server::{Admin, Config, Database, NewAdmin, Secret, Server};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -37,7 +37,8 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         roundsman-server serve --data ./data\n  \
         roundsman-server serve --data /var/lib/roundsman --listen 0.0.0.0:8443 \\\n    \
-        --public-url https://crm.example:8443 --org \"Example Foods\"\n\n\
+        --public-url https://crm.example:8443 --org \"Example Foods\"\n  \
+        ROUNDSMAN_DATABASE=postgres://crm@db.example/crm roundsman-server serve --data ./data --database-ca db-ca.pem\n\n\
         The database's key is kept in DATA/server.key; set ROUNDSMAN_DB_KEY (64 hex digits) to keep it elsewhere.\n\
         Put your own certificate into DATA/tls.crt and DATA/tls.key (PEM) before the first start.\n\
         Set ROUNDSMAN_ADMIN_PASSWORD to choose the first administrator's password.")]
@@ -123,6 +124,28 @@ struct Data {
     /// The server's data folder.
     #[arg(long = "data", value_name = "DIR")]
     dir: PathBuf,
+    /// The PostgreSQL that instances share: postgres://user:password@host:5432/name [env: ROUNDSMAN_DATABASE]. Without
+    /// it: a file in the data folder
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Certificates (PEM) of those who sign the database server's, for one on another machine [env:
+    /// ROUNDSMAN_DATABASE_CA]
+    #[arg(long, value_name = "FILE")]
+    database_ca: Option<PathBuf>,
+}
+
+impl Data {
+    fn database(&self) -> Option<Database> {
+        let told = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let url = self.database.clone().or_else(|| told("ROUNDSMAN_DATABASE")?.into_string().ok())?;
+        let ca = self.database_ca.clone().or_else(|| told("ROUNDSMAN_DATABASE_CA").map(PathBuf::from));
+        Some(Database { url: Secret::new(url), ca })
+    }
+
+    /// What an administrator can do with this data.
+    fn admin(&self) -> Result<Admin> {
+        Ok(Admin::open_on(&self.dir, self.database().as_ref())?)
+    }
 }
 
 #[derive(Args)]
@@ -241,6 +264,7 @@ async fn serve(args: Serve) -> Result<()> {
     let password = std::env::var("ROUNDSMAN_ADMIN_PASSWORD").ok().filter(|password| !password.is_empty());
     let password = password.map(Secret::new);
     let config = Config {
+        database: args.data.database(),
         data_dir: args.data.dir,
         listen: args.listen,
         public_url: args.public_url,
@@ -310,7 +334,7 @@ fn add_user(
     role: RoleName,
     territories: Vec<String>,
 ) -> Result<()> {
-    let admin = Admin::open(&data.dir)?;
+    let admin = data.admin()?;
     let role = match role {
         RoleName::Rep => Role::Rep,
         RoleName::Admin => Role::Admin,
@@ -326,7 +350,7 @@ fn add_user(
 }
 
 fn ticket(data: &Data, email: &str) -> Result<()> {
-    let admin = Admin::open(&data.dir)?;
+    let admin = data.admin()?;
     let user = find(&admin, email)?;
     let ticket = admin.issue_ticket(Admin::OPERATOR, user.id)?;
     println!("{}\n{}\n", qr(&ticket.text)?, ticket.text);
@@ -347,7 +371,7 @@ fn qr(text: &str) -> Result<String> {
 }
 
 fn import(args: &Import) -> Result<()> {
-    let admin = Admin::open(&args.data.dir)?;
+    let admin = args.data.admin()?;
     let open = || File::open(&args.file).with_context(|| format!("{} can't be read", args.file.display()));
     let headers: Vec<String> =
         csv::Reader::from_reader(open()?).headers()?.iter().map(str::to_owned).collect();
@@ -386,7 +410,7 @@ fn import(args: &Import) -> Result<()> {
 }
 
 fn devices(data: &Data) -> Result<()> {
-    let devices = Admin::open(&data.dir)?.devices()?;
+    let devices = data.admin()?.devices()?;
     if devices.is_empty() {
         println!("No device is enrolled yet; see `ticket`.");
         return Ok(());
@@ -405,13 +429,13 @@ fn devices(data: &Data) -> Result<()> {
 }
 
 fn after_restore(data: &Data) -> Result<()> {
-    Admin::open(&data.dir)?.trust_turns_anew(Admin::OPERATOR)?;
+    data.admin()?.trust_turns_anew(Admin::OPERATOR)?;
     println!("Every device's next report is taken as it comes.");
     Ok(())
 }
 
 fn pin(data: &Data) -> Result<()> {
-    for pin in Admin::open(&data.dir)?.pins() {
+    for pin in data.admin()?.pins() {
         println!("{pin}");
     }
     Ok(())

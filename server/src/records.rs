@@ -1,10 +1,22 @@
 //! Writing records: the way every change takes, from a phone, an import or a plan.
 
-use crate::storage::{LogEntry, RecordsRead, Result, StorageError, StoredConflict, StoredRecord, WriteTx};
+use crate::collisions;
+use crate::storage::{
+    LogEntry, RecordsRead, Result, StorageError, StoredConflict, StoredRecord, StoredRemoval, WriteTx,
+};
+use roundsman_model::customer::Customer;
 use roundsman_model::merge::{Conflict, Edit, Mark, Marks, merge};
 use roundsman_model::search::index_text;
-use roundsman_model::{DeviceId, EntityDef, Fields, Rev, RuleError, Value};
+use roundsman_model::{DeviceId, Entity, EntityDef, Fields, Rev, RuleError, UserId, Value};
 use uuid::Uuid;
+
+/// Whose change it is, for what loses by it.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) device: DeviceId,
+    pub(crate) user: UserId,
+    pub(crate) at_ms: i64,
+}
 
 /// What a change of a record leads to.
 pub(crate) struct Change {
@@ -48,7 +60,8 @@ pub(crate) fn change(
     }
     def.check(before.map(|record| &record.fields), &fields)?;
     let bucket = def.bucket(&fields).ok_or(RuleError::NotAllowed)?;
-    let differs = before.is_none() || !merged.changes.is_empty();
+    // A word that is added once more is none in the set, but must outlive a removal that has not seen it.
+    let differs = before.is_none() || !merged.changes.is_empty() || !merged.added.is_empty();
     let rev = match before {
         Some(record) if !differs => record.rev,
         Some(record) => record.rev.next(),
@@ -59,7 +72,11 @@ pub(crate) fn change(
         // Whoever edits a record has seen its first version or made it, so fields of that version collide with
         // nothing and need no mark.
         let mark = Mark { rev, stamp: edit.stamp, device: edit.device };
-        marks.extend(merged.changes.into_keys().map(|name| (name, mark)));
+        for name in &merged.taken {
+            marks.remove(name);
+        }
+        let changed = merged.changes.into_keys();
+        marks.extend(changed.chain(merged.added).map(|name| (name, mark)));
     }
     let record = StoredRecord { entity: def.name.to_owned(), id, rev, bucket, removed: false, fields, marks };
     Ok(Change { record, conflicts: merged.conflicts, differs })
@@ -71,17 +88,20 @@ pub(crate) fn store(
     def: &EntityDef,
     before: Option<&StoredRecord>,
     change: &Change,
-    origin: Option<(DeviceId, i64)>,
+    origin: Option<Origin>,
 ) -> Result<()> {
     let record = &change.record;
     if change.differs {
         tx.put_record(record, &index_text(def, &record.fields))?;
         if let Some(before) = before.filter(|before| before.bucket != record.bucket) {
             tx.append_log(&before.bucket, def.name, record.id, LogEntry::Removal(record.rev))?;
+            collisions::follow(tx, record.id, &record.bucket)?;
         }
         tx.append_log(&record.bucket, def.name, record.id, LogEntry::Put)?;
     }
-    if let Some((device, at_ms)) = origin {
+    if let Some(Origin { device, user, at_ms }) = origin {
+        let nothing = Marks::new();
+        let marks = before.map_or(&nothing, |before| &before.marks);
         for conflict in &change.conflicts {
             tx.add_conflict(&StoredConflict {
                 entity: def.name.to_owned(),
@@ -90,13 +110,60 @@ pub(crate) fn store(
                 at_ms,
                 conflict: conflict.clone(),
             })?;
+            collisions::keep(tx, record, marks, conflict, user, at_ms)?;
         }
     }
     Ok(())
 }
 
-/// Removes a record and returns the version of its removal.
-pub(crate) fn remove(tx: &mut dyn WriteTx, record: StoredRecord) -> Result<Rev> {
+/// Removes a record and returns the version of its removal. What it held is kept for a while.
+pub(crate) fn remove(
+    tx: &mut dyn WriteTx,
+    record: StoredRecord,
+    by: Option<UserId>,
+    at_ms: i64,
+) -> Result<Rev> {
+    let rev = record.rev.next();
+    let kept = StoredRecord { rev, removed: true, ..record.clone() };
+    tx.keep_removal(&StoredRemoval { record: kept, at_ms, by })?;
+    strike(tx, record)
+}
+
+/// Brings a removed record back as it was; the version it has now. Nothing if it was erased, or removed too long ago.
+pub(crate) fn restore(
+    tx: &mut dyn WriteTx,
+    def: &EntityDef,
+    removal: StoredRemoval,
+) -> Result<std::result::Result<Rev, RuleError>> {
+    let mut record = removal.record;
+    record.fields = def.admit(record.fields).map_err(|_| StorageError::Damaged("record"))?;
+    if let Err(taken) = code_is_free(tx, def, record.id, &record.fields)? {
+        return Ok(Err(taken));
+    }
+    (record.removed, record.rev) = (false, record.rev.next());
+    tx.put_record(&record, &index_text(def, &record.fields))?;
+    tx.append_log(&record.bucket, def.name, record.id, LogEntry::Put)?;
+    tx.forget_removal(def.name, record.id)?;
+    Ok(Ok(record.rev))
+}
+
+/// Whether no other customer has this one's code.
+pub(crate) fn code_is_free(
+    tx: &(impl RecordsRead + ?Sized),
+    def: &EntityDef,
+    id: Uuid,
+    fields: &Fields,
+) -> Result<std::result::Result<(), RuleError>> {
+    if def.name != Customer::DEF.name {
+        return Ok(Ok(()));
+    }
+    let code = fields.get("code").and_then(Value::as_text).unwrap_or_default();
+    let other = tx.customer_by_code(code)?.filter(|other| other.id != id);
+    Ok(other.map_or(Ok(()), |_| Err(RuleError::Taken { field: "code".to_owned() })))
+}
+
+/// Takes a record out of everything, for good.
+pub(crate) fn strike(tx: &mut dyn WriteTx, record: StoredRecord) -> Result<Rev> {
     let rev = record.rev.next();
     let (bucket, entity, id) = (record.bucket.clone(), record.entity.clone(), record.id);
     let gone = StoredRecord { rev, removed: true, fields: Fields::new(), marks: Marks::new(), ..record };

@@ -5,10 +5,11 @@ use crate::app::App;
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::random::{self, NoEntropy};
+use crate::storage::postgres::Reached;
 use crate::storage::sqlite::{DatabaseKey, Sqlite};
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Storage, StorageError, WriteTx};
 use crate::tls::{self, Identity, TlsError, TlsListener};
-use crate::{Admin, AdminError, Config, NewAdmin, Secret, console, http, upkeep};
+use crate::{Admin, AdminError, Config, Database, NewAdmin, Secret, console, http, upkeep};
 use chrono::Utc;
 use roundsman_protocol::ticket::SpkiPin;
 use std::io;
@@ -69,8 +70,11 @@ pub enum StartError {
     /// The public address is not `https://host` or `https://host:port`.
     #[error("the public address must be https://host:port, without a path")]
     PublicUrl,
+    /// The database was set up by another instance, and this one has not its certificate.
+    #[error("copy tls.crt and tls.key from the data folder of another instance: phones trust no other key")]
+    CertificateMissing,
     /// Nothing was set up in this folder yet.
-    #[error("no server was started with this data folder yet; run serve first")]
+    #[error("no server was started with this data folder and database yet; run serve first")]
     NotSetUp,
     /// The address can't be listened on.
     #[error("the address can't be listened on")]
@@ -103,11 +107,12 @@ impl Server {
         let port = listener.local_addr().map_err(StartError::Listen)?.port();
         let anchors = config.anchors.clone().unwrap_or_else(|| config.data_dir.join("anchors"));
         let set_up = tokio::task::spawn_blocking(move || set_up(config, port));
-        let (app, identity, first) =
+        let SetUp { app, identity, first, nonce_key } =
             set_up.await.map_err(|error| StartError::Folder(io::Error::other(error)))??;
         make_folder(&anchors).map_err(StartError::Folder)?;
         let app = Arc::new(app);
-        let routes = http::router(Arc::clone(&app))?.merge(console::router(Admin::new(Arc::clone(&app))));
+        let routes =
+            http::router(Arc::clone(&app), nonce_key).merge(console::router(Admin::new(Arc::clone(&app))));
         let listener =
             TlsListener::new(listener, tls::server_config(&identity)?).map_err(StartError::Listen)?;
         let (stop, mut stopped) = watch::channel(false);
@@ -165,12 +170,30 @@ impl Admin {
     /// # Errors
     /// [`StartError::NotSetUp`] before the first start; otherwise see [`StartError`].
     pub fn open(data_dir: &Path) -> Result<Self, StartError> {
-        if !data_dir.join(DATABASE).exists() {
+        Self::open_on(data_dir, None)
+    }
+
+    /// The same for a server that keeps everything in PostgreSQL; its data folder holds the key.
+    ///
+    /// # Errors
+    /// See [`Self::open`].
+    pub fn open_on(data_dir: &Path, database: Option<&Database>) -> Result<Self, StartError> {
+        let storage: Box<dyn Storage> = if let Some(database) = database {
+            let reached = Reached::connect(database)?;
+            if !reached.is_set_up()? {
+                return Err(StartError::NotSetUp);
+            }
+            Box::new(reached.open(&database_key(data_dir, true)?)?)
+        } else if data_dir.join(DATABASE).exists() {
+            open_storage(data_dir, None)?
+        } else {
             return Err(StartError::NotSetUp);
-        }
-        let storage = open_storage(data_dir)?;
-        let tx = storage.read()?;
+        };
+        let mut tx = storage.write()?;
         let keys = OrgKeys::load(tx.as_ref())?.ok_or(StartError::NotSetUp)?;
+        add_up(tx.as_mut())?;
+        tx.commit()?;
+        let tx = storage.read()?;
         let url = tx.setting("public_url")?.ok_or(StartError::NotSetUp)?;
         let public_url = String::from_utf8_lossy(&url).into_owned();
         let pins = tx.setting("pins")?.ok_or(StartError::NotSetUp)?;
@@ -183,9 +206,27 @@ impl Admin {
 
 const DATABASE: &str = "roundsman.db";
 
-fn app(storage: Sqlite, keys: OrgKeys, org_name: String, public_url: String, pins: Vec<SpkiPin>) -> App {
+/// The setting that says that every bucket has been added up.
+const ADDED_UP: &str = "buckets_added_up";
+
+/// Adds every bucket up, once: a database from before knows no sums. From then on each change of a record changes them.
+fn add_up(tx: &mut dyn WriteTx) -> Result<(), StorageError> {
+    if tx.setting(ADDED_UP)?.is_none() {
+        tx.recount()?;
+        tx.set_setting(ADDED_UP, &[1])?;
+    }
+    Ok(())
+}
+
+fn app(
+    storage: Box<dyn Storage>,
+    keys: OrgKeys,
+    org_name: String,
+    public_url: String,
+    pins: Vec<SpkiPin>,
+) -> App {
     App {
-        storage: Box::new(storage),
+        storage,
         known_keys: RwLock::new(Arc::new(keys)),
         org_name,
         public_url,
@@ -195,22 +236,43 @@ fn app(storage: Sqlite, keys: OrgKeys, org_name: String, public_url: String, pin
     }
 }
 
-fn set_up(config: Config, port: u16) -> Result<(App, Identity, Option<First>), StartError> {
+/// The setting with the key of nonces, where several instances give them out.
+const NONCE_KEY: &str = "nonce_key";
+
+/// All that a server needs to listen.
+struct SetUp {
+    app: App,
+    identity: Identity,
+    first: Option<First>,
+    nonce_key: Zeroizing<[u8; 32]>,
+}
+
+fn set_up(config: Config, port: u16) -> Result<SetUp, StartError> {
     let dir = &config.data_dir;
     make_folder(dir).map_err(StartError::Folder)?;
-    let public_url = match config.public_url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("https://localhost:{port}"),
-    };
-    let host = host(&public_url).ok_or(StartError::PublicUrl)?.to_owned();
-    let identity = Identity::load_or_make(dir, &host)?;
-    let storage = open_storage(dir)?;
+    if config.public_url.as_deref().is_some_and(|url| host(url.trim_end_matches('/')).is_none()) {
+        return Err(StartError::PublicUrl);
+    }
+    let storage = open_storage(dir, config.database.as_ref())?;
+    let shared = config.database.is_some();
     let mut tx = storage.write()?;
+    // What a further instance is not told, it takes from those that run.
+    let known = if shared { tx.setting("public_url")? } else { None };
+    let public_url = match (config.public_url, known) {
+        (Some(url), _) => url.trim_end_matches('/').to_owned(),
+        (None, Some(url)) => String::from_utf8_lossy(&url).into_owned(),
+        (None, None) => format!("https://localhost:{port}"),
+    };
+    if shared && tx.root_version()?.is_some() && !dir.join("tls.crt").exists() {
+        return Err(StartError::CertificateMissing);
+    }
+    let identity = Identity::load_or_make(dir, host(&public_url).ok_or(StartError::PublicUrl)?)?;
     let first = match OrgKeys::load(tx.as_ref())? {
         Some(_) => None,
         None => Some(found(tx.as_mut(), dir, &config.org_name, config.first_admin)?),
     };
     let keys = OrgKeys::load(tx.as_ref())?.ok_or(KeysError::Damaged)?;
+    add_up(tx.as_mut())?;
     let spare = match tx.setting("spare_pin")? {
         Some(pin) => SpkiPin(pin.as_slice().try_into().map_err(|_| KeysError::Damaged)?),
         None => tls::make_spare(dir)?,
@@ -219,14 +281,31 @@ fn set_up(config: Config, port: u16) -> Result<(App, Identity, Option<First>), S
     tx.set_setting("public_url", public_url.as_bytes())?;
     tx.set_setting("pins", &[identity.pin.0, spare.0].concat())?;
     let org_name = keys::org_name(tx.as_ref())?;
+    let nonce_key = nonce_key(tx.as_mut(), shared)?;
     tx.commit()?;
-    Ok((app(storage, keys, org_name, public_url, vec![identity.pin, spare]), identity, first))
+    let app = app(storage, keys, org_name, public_url, vec![identity.pin, spare]);
+    Ok(SetUp { app, identity, first, nonce_key })
+}
+
+/// The key of nonces: common to all instances on one database, which remember proofs together. One server alone has a fresh
+/// one: nonces of an earlier run are void, so its proofs needn't be remembered.
+fn nonce_key(tx: &mut dyn WriteTx, shared: bool) -> Result<Zeroizing<[u8; 32]>, StartError> {
+    let mut key = Zeroizing::new(random::bytes::<32>()?);
+    if !shared {
+        return Ok(key);
+    }
+    match tx.setting(NONCE_KEY)? {
+        Some(known) if known.len() == key.len() => key.copy_from_slice(&known),
+        Some(_) => return Err(KeysError::Damaged.into()),
+        None => tx.set_setting(NONCE_KEY, key.as_slice())?,
+    }
+    Ok(key)
 }
 
 /// Founds the organisation: its keys and its first administrator. The keys that the server does not keep are on
 /// disk before it knows of them: a start that is cut off loses none.
 fn found(
-    tx: &mut dyn crate::storage::WriteTx,
+    tx: &mut dyn WriteTx,
     dir: &Path,
     org_name: &str,
     first: Option<NewAdmin>,
@@ -249,10 +328,15 @@ fn found(
     Ok(First { admin, keys })
 }
 
-fn open_storage(dir: &Path) -> Result<Sqlite, StartError> {
+fn open_storage(dir: &Path, shared: Option<&Database>) -> Result<Box<dyn Storage>, StartError> {
+    if let Some(shared) = shared {
+        let reached = Reached::connect(shared)?;
+        let key = database_key(dir, reached.is_set_up()?)?;
+        return Ok(Box::new(reached.open(&key)?));
+    }
     let database = dir.join(DATABASE);
     let key = database_key(dir, database.exists())?;
-    Ok(Sqlite::open(&database, key)?)
+    Ok(Box::new(Sqlite::open(&database, key)?))
 }
 
 pub(crate) fn database_key(dir: &Path, needed: bool) -> Result<DatabaseKey, StartError> {

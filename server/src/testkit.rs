@@ -1,4 +1,7 @@
-//! For tests: an organisation in a temporary folder with a clock that is set by hand, and devices with real keys.
+//! For tests: an organisation with a clock that is set by hand, and devices with real keys. Its data is in a temporary
+//! folder, or in a PostgreSQL where ROUNDSMAN_TEST_STORAGE says `postgres`.
+
+pub(crate) mod postgres;
 
 use crate::admin::{AdminError, WipeProposal};
 use crate::app::App;
@@ -6,10 +9,11 @@ use crate::keyfile::KeyFile;
 use crate::keys::{FirstKeys, OrgKeys};
 use crate::password::Gate;
 use crate::random;
+use crate::storage::postgres::Reached;
 use crate::storage::sqlite::{self, DatabaseKey, Sqlite};
 use crate::storage::{Storage, StoredDevice};
 use crate::sync::{self, Answer};
-use crate::{Admin, NewAdmin, enrolment};
+use crate::{Admin, Database, NewAdmin, enrolment};
 use chrono::{DateTime, TimeDelta, Utc};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature, SigningKey};
@@ -42,6 +46,7 @@ pub(crate) struct Org {
     pub(crate) first: FirstKeys,
     now_ms: Arc<AtomicI64>,
     database_key: DatabaseKey,
+    database: Option<Database>,
     dir: tempfile::TempDir,
 }
 
@@ -49,7 +54,12 @@ impl Org {
     pub(crate) fn new() -> TestResult<Self> {
         let dir = tempfile::tempdir()?;
         let key = Zeroizing::new(random::bytes()?);
-        let storage = Sqlite::open(&dir.path().join("roundsman.db"), DatabaseKey(key.clone()))?;
+        let on_postgres = std::env::var("ROUNDSMAN_TEST_STORAGE").is_ok_and(|name| name == "postgres");
+        let database = if on_postgres { Some(empty_database()?) } else { None };
+        let storage: Box<dyn Storage> = match &database {
+            Some(database) => Box::new(Reached::connect(database)?.open(&DatabaseKey(key.clone()))?),
+            None => Box::new(Sqlite::open(&dir.path().join("roundsman.db"), DatabaseKey(key.clone()))?),
+        };
         let start = DateTime::from_timestamp(1_800_000_000, 0).ok_or("time")?;
         let new = NewAdmin { email: EMAIL.into(), name: "Boss".into(), password: PASSWORD.into() };
         let mut tx = storage.write()?;
@@ -61,7 +71,7 @@ impl Org {
         let now_ms = Arc::new(AtomicI64::new(start.timestamp_millis()));
         let clock = Arc::clone(&now_ms);
         let app = Arc::new(App {
-            storage: Box::new(storage),
+            storage,
             known_keys: RwLock::new(Arc::new(keys)),
             org_name: "Test".into(),
             public_url: "https://test".into(),
@@ -81,11 +91,20 @@ impl Org {
             first,
             now_ms,
             database_key: DatabaseKey(key),
+            database,
             dir,
         })
     }
 
-    /// The database past the server's rules.
+    /// Runs statements past the server's rules, on either database.
+    pub(crate) fn tamper(&self, sql: &str) -> TestResult {
+        match &self.database {
+            Some(database) => Ok(Reached::connect(database)?.batch(sql)?),
+            None => Ok(self.raw_database()?.execute_batch(sql)?),
+        }
+    }
+
+    /// The database file past the server's rules.
     pub(crate) fn raw_database(&self) -> TestResult<rusqlite::Connection> {
         Ok(sqlite::connect(&self.dir.path().join("roundsman.db"), &self.database_key)?)
     }
@@ -169,6 +188,11 @@ pub(crate) fn request(ticket: [u8; 16]) -> EnrolRequest {
     }
 }
 
+/// A new, empty database of PostgreSQL.
+pub(crate) fn empty_database() -> TestResult<Database> {
+    Ok(Database { url: postgres::empty_database()?.as_str().into(), ca: None })
+}
+
 /// A device as the server sees it.
 pub(crate) struct Phone {
     app: Arc<App>,
@@ -236,6 +260,8 @@ impl Phone {
             entity: entity.into(),
             record,
             change: Change::Put,
+            was: Fields::new(),
+            settles: vec![],
             base: Rev(base),
             stamp: Stamp((self.app.now().timestamp_millis() as u64) << 16),
             fields,
@@ -249,7 +275,7 @@ impl Phone {
     /// One sync; cursors move with the pages.
     pub(crate) fn sync(&mut self, mutations: &[Mutation]) -> TestResult<Vec<Frame>> {
         let device = Checkin { unsent: Some(mutations.len() as u64), ..self.report() };
-        let head = Head { cursors: self.cursors.clone(), device };
+        let head = Head { cursors: self.cursors.clone(), device, differences: vec![] };
         let answer = sync::run(&self.app, &self.key, &self.tokens.access, &head, mutations)?;
         let frames = all(answer)?;
         for frame in &frames {
@@ -264,7 +290,8 @@ impl Phone {
 fn all(mut answer: Answer) -> TestResult<Vec<Frame>> {
     let mut frames = Vec::new();
     while let Some(frame) = answer.next()? {
-        frames.push(frame);
+        // As it comes to a device.
+        frames.push(serde_json::from_str(&serde_json::to_string(&frame)?)?);
     }
     Ok(frames)
 }

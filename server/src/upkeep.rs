@@ -1,6 +1,6 @@
 //! What a running server does by itself, at its start and once an hour.
 
-use crate::admin::AlertKind;
+use crate::admin::{AlertKind, forget_old};
 use crate::app::App;
 use crate::audit::anchor;
 use crate::devices::alerts;
@@ -37,6 +37,7 @@ pub(crate) fn once(app: &App, anchors: &std::path::Path) -> Result<(), StorageEr
     let mut tx = app.storage.write()?;
     let keys = app.keys(tx.as_ref())?;
     rescue::forget_old(tx.as_mut(), now)?;
+    forget_old(tx.as_mut(), now)?;
     let left = keys.root.expires_ms - now.timestamp_millis();
     let days = left.div_euclid(TimeDelta::days(1).num_milliseconds()).max(0);
     if let Some(warning) = WARN_DAYS.into_iter().rev().find(|warning| days <= *warning) {

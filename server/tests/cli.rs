@@ -41,6 +41,8 @@ async fn rescued_work_is_opened_listed_and_taken_from_the_command_line() -> Test
         entity: "customer".into(),
         record: Uuid::now_v7(),
         change: Change::Put,
+        was: roundsman_model::Fields::new(),
+        settles: vec![],
         base: Rev(0),
         stamp: Stamp(1 << 40),
         fields: [("code", "7"), ("name", "Found Shop"), ("territory", "A")]

@@ -42,13 +42,15 @@ async fn a_phone_enrols_syncs_and_checks_in_over_tls() -> TestResult {
         entity: "customer".into(),
         record: Uuid::now_v7(),
         change: Change::Put,
+        was: roundsman_model::Fields::new(),
+        settles: vec![],
         base: Rev(0),
         stamp: Stamp(1),
         fields: [("code", "3"), ("name", "New Shop"), ("territory", "A")]
             .map(|(name, text)| (name.to_owned(), text.into()))
             .into(),
     };
-    let head = Head { cursors: BTreeMap::new(), device: report() };
+    let head = Head { cursors: BTreeMap::new(), device: report(), differences: vec![] };
     let body = pack(&[serde_json::to_vec(&head)?, serde_json::to_vec(&change)?])?;
     let access = Some(enrolled.tokens.access.as_str());
     let proof = phone.proof(&rig.url("/v1/sync"), access, Some(&rig.nonce().await?))?;
@@ -141,13 +143,15 @@ async fn requests_that_are_too_large_or_unreadable_are_refused() -> TestResult {
     let enrolled = rig.proved(&phone, "/v1/enrol", None, enrolment(ticket.token)?).await?;
     let enrolled: EnrolAnswer = serde_json::from_slice(&enrolled.bytes().await?)?;
     let token = Some(enrolled.tokens.access.as_str());
-    let head = serde_json::to_vec(&Head { cursors: BTreeMap::new(), device: report() })?;
+    let head = serde_json::to_vec(&Head { cursors: BTreeMap::new(), device: report(), differences: vec![] })?;
     let change = serde_json::to_vec(&Mutation {
         seq: DeviceSeq(1),
         id: Uuid::nil(),
         entity: "customer".into(),
         record: Uuid::nil(),
         change: Change::Put,
+        was: roundsman_model::Fields::new(),
+        settles: vec![],
         base: Rev(0),
         stamp: Stamp(1),
         fields: BTreeMap::new(),
@@ -179,6 +183,7 @@ async fn a_second_start_keeps_keys_and_data_and_needs_the_databases_key() -> Tes
     let ticket = rig.ticket("ana", "A")?;
     let config = |dir: &std::path::Path| Config {
         data_dir: dir.to_owned(),
+        database: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         public_url: None,
         org_name: "Another name".into(),

@@ -8,10 +8,12 @@
     reason = "a test that can't be set up fails"
 )]
 
+pub mod balancer;
 pub mod canary;
 pub mod cutter;
 pub mod meddler;
 pub mod memory;
+pub mod postgres;
 pub mod rig;
 pub mod sim;
 pub mod steps;

@@ -34,6 +34,7 @@ impl Rig {
         let disk = tempfile::tempdir().expect("a temporary folder");
         let config = roundsman_server::Config {
             data_dir: disk.path().join("server"),
+            database: None,
             listen: ([127, 0, 0, 1], 0).into(),
             public_url: None,
             org_name: "Garden State Snacks".to_owned(),

@@ -1,8 +1,10 @@
 //! The three journeys, with the real parts: a tap, a change from elsewhere, a lock and a wipe.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+use roundsman_core::model::RuleError;
 use roundsman_core::model::geo::Position;
 use roundsman_core::model::visit::{Outcome, State as VisitState, Verdict};
+use roundsman_core::outbox::Status;
 use roundsman_core::vault::VaultError;
 use roundsman_core::{Error, State};
 use roundsman_server::admin::DeviceStatus;
@@ -136,4 +138,68 @@ async fn a_wiped_phone_never_opens_again_and_proves_it() {
     let proven: Vec<_> =
         wipe.receipts.iter().map(|receipt| (receipt.progress.as_str(), receipt.verified)).collect();
     assert_eq!(proven, [("shredded", true), ("complete", true)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_is_seen_by_both_and_ends_for_both_when_one_settles_it() {
+    let rig = Rig::start().await;
+    rig.import_stores(1);
+    let (ana, bo) = (rig.enrolled("ana").await, rig.enrolled("bo").await);
+    for (phone, brand, samples) in [(&ana, "Ana's", 2), (&bo, "Bo's", 5)] {
+        let customers = phone.customers().unwrap();
+        let seen = customers.list(None, 1).unwrap().remove(0);
+        let mut edited = seen.clone();
+        edited.brand = Some(brand.to_owned());
+        edited.samples = Some(samples);
+        edited.tags = vec![brand.to_lowercase()];
+        customers.save(&seen, &edited).unwrap();
+    }
+    for phone in [&ana, &bo, &ana] {
+        phone.sync(&()).await.unwrap();
+    }
+    for phone in [&ana, &bo] {
+        let store = phone.customers().unwrap().list(None, 1).unwrap().remove(0);
+        assert_eq!((store.samples, store.tags.len()), (Some(7), 2), "nobody's count or word is lost");
+        let open = phone.conflicts().unwrap().list().unwrap();
+        assert_eq!(open.len(), 1);
+        assert_eq!(open[0].lost.as_ref().and_then(|lost| lost.as_text()), Some("Ana's"));
+    }
+    let open = ana.conflicts().unwrap().list().unwrap().remove(0);
+    ana.conflicts().unwrap().take_lost(open.id).unwrap();
+    assert_eq!(rig.admin.conflicts(9).unwrap().len(), 1, "not before the server has taken it");
+    ana.sync(&()).await.unwrap();
+    bo.sync(&()).await.unwrap();
+    assert!(rig.admin.conflicts(9).unwrap().is_empty());
+    for phone in [&ana, &bo] {
+        assert!(phone.conflicts().unwrap().list().unwrap().is_empty());
+        assert!(phone.outbox().unwrap().conflicts().unwrap().is_empty());
+        let store = phone.customers().unwrap().list(None, 1).unwrap().remove(0);
+        assert_eq!(store.brand.as_deref(), Some("Ana's"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_customer_that_was_removed_meanwhile_is_kept_and_taken_after_it_came_back() {
+    let rig = Rig::start().await;
+    rig.import_stores(1);
+    let ana = rig.enrolled("ana").await;
+    let customers = ana.customers().unwrap();
+    let seen = customers.list(None, 1).unwrap().remove(0);
+    let mut edited = seen.clone();
+    edited.brand = Some("Typed offline".to_owned());
+    customers.save(&seen, &edited).unwrap();
+    rig.admin.remove_customer(rig.actor, seen.id).unwrap();
+    assert_eq!(ana.sync(&()).await.unwrap().rejected, 1);
+    assert!(customers.get(seen.id).unwrap().is_none());
+    let outbox = ana.outbox().unwrap();
+    let refused = outbox.unsent().unwrap().remove(0);
+    assert_eq!(refused.status, Status::Rejected { reason: RuleError::Removed });
+    // A rep may not bring it back; the office does.
+    rig.admin.restore_customer(rig.actor, seen.id).unwrap();
+    ana.sync(&()).await.unwrap();
+    outbox.resend(refused.seq).unwrap();
+    ana.sync(&()).await.unwrap();
+    assert_eq!(outbox.count().unwrap(), 0);
+    let now = rig.admin.customer(seen.id).unwrap().unwrap();
+    assert_eq!((now.name, now.brand.as_deref()), (seen.name, Some("Typed offline")));
 }

@@ -46,6 +46,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("customers", &["platform", "store", "audit"]),
     ("visits", &["platform", "store", "audit"]),
     ("outbox", &["platform", "store"]),
+    ("conflicts", &["platform", "store"]),
     ("attachments", &["platform", "vault", "store", "audit"]),
     ("sync", &["platform", "device", "store", "net"]),
 ];

@@ -23,6 +23,7 @@ fn copy(from: &Path, to: &Path) {
 async fn start(data: &Path, url: &str) -> Server {
     let config = Config {
         data_dir: data.to_owned(),
+        database: None,
         listen: url.replace("https://localhost", "127.0.0.1").parse().unwrap(),
         public_url: Some(url.to_owned()),
         org_name: String::new(),

@@ -44,6 +44,7 @@ async fn with_a_new_certificate(server: Server, data: &Path) -> Server {
     }
     let config = roundsman_server::Config {
         data_dir: data.to_owned(),
+        database: None,
         listen: ([127, 0, 0, 1], port).into(),
         public_url: None,
         org_name: "Garden State Snacks".to_owned(),

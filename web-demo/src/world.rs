@@ -117,6 +117,7 @@ impl World {
         progress("starting the server");
         let server = Server::start(Config {
             data_dir: home.dir().join("server"),
+            database: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, notebook.port)),
             public_url: None,
             org_name: ORGANISATION.to_owned(),

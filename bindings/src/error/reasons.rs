@@ -118,6 +118,10 @@ pub enum RuleCode {
     Immutable,
     /// There is no such record in the user's territories.
     NoSuchRecord,
+    /// The record was removed.
+    Removed,
+    /// Another record has this value, which only one may have.
+    Taken,
     /// The user's role does not allow it.
     NotAllowed,
     /// The visit can't go from its state to the other.
@@ -128,6 +132,8 @@ pub enum RuleCode {
     ReasonMissing,
     /// A visit can't end before it began.
     EndsBeforeStart,
+    /// A rule that this version has no word for: the app wants an update.
+    Other,
 }
 
 /// The rule that was broken, and the field if it is about one.
@@ -141,6 +147,9 @@ pub(crate) fn broken_rule(rule: RuleError) -> (RuleCode, Option<String>) {
         RuleError::OutOfRange { field } => (RuleCode::OutOfRange, Some(field)),
         RuleError::Immutable { field } => (RuleCode::Immutable, Some(field)),
         RuleError::NoSuchRecord => (RuleCode::NoSuchRecord, None),
+        RuleError::Removed => (RuleCode::Removed, None),
+        RuleError::Taken { field } => (RuleCode::Taken, Some(field)),
+        RuleError::Other => (RuleCode::Other, None),
         RuleError::NotAllowed => (RuleCode::NotAllowed, None),
         RuleError::VisitState { .. } => (RuleCode::VisitState, Some("state".to_owned())),
         RuleError::OutcomeMissing => (RuleCode::OutcomeMissing, Some("outcome".to_owned())),

@@ -54,6 +54,7 @@ async fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = Server::start(Config {
         data_dir: folder.path().to_owned(),
+        database: None,
         listen: ([127, 0, 0, 1], 0).into(),
         public_url: None,
         org_name: "Garden State Snacks".to_owned(),

@@ -162,6 +162,8 @@ async fn check(mut answer: Response) -> Result<Response, Error> {
             429 | 500..=599 => ErrorCode::Busy.into(),
             413 => ErrorCode::TooLarge.into(),
             404 => ErrorCode::NotFound.into(),
+            // A server that has dropped this version may do so in words that this version can't read.
+            410 | 426 => ErrorCode::UpdateNeeded.into(),
             _ => ErrorCode::Malformed.into(),
         });
     Err(problem.into())
@@ -182,4 +184,34 @@ async fn read_all(body: &mut dyn Body) -> Result<Vec<u8>, Error> {
         all.extend_from_slice(&chunk);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+
+    struct Whole(Option<Bytes>);
+
+    #[async_trait]
+    impl Body for Whole {
+        async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+            Ok(self.0.take())
+        }
+    }
+
+    async fn refused(status: u16, body: &'static str) -> Option<ErrorCode> {
+        let body = Box::new(Whole(Some(Bytes::from_static(body.as_bytes()))));
+        let answer = Response { status, dpop_nonce: None, retry_after_s: None, body };
+        check(answer).await.err().and_then(|error| error.server_code())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_dropped_this_version_asks_for_an_update_in_whatever_words() {
+        let needed = Some(ErrorCode::UpdateNeeded);
+        assert_eq!(refused(410, r#"{"code":"update_needed","title":"update"}"#).await, needed);
+        assert_eq!(refused(410, r#"{"code":"v1_has_been_retired","title":"update"}"#).await, needed);
+        assert_eq!(refused(426, "<html>").await, needed);
+        assert_eq!(refused(410, r#"{"code":"ticket_used","title":"t"}"#).await, Some(ErrorCode::TicketUsed));
+    }
 }

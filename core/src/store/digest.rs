@@ -8,60 +8,41 @@
 //!
 //! The full-text indexes are not covered. They hold nothing that the tables don't, and can be made anew.
 
-use super::schema::{columns, tables};
+use super::incoming::Held;
+use super::rows::RowState;
+use super::schema::{Table, columns, folded, named, tables};
 use super::{StoreError, connection};
 use hmac::{Hmac, KeyInit, Mac};
+use roundsman_model::Value;
+use roundsman_protocol::integrity::Sum;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::Sha256;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 /// The tables that belong to no entity.
-const OWN: [&str; 7] = ["conflict", "counter", "cursor", "outbox", "sealed_file", "secret", "shadow"];
+const OWN: [&str; 10] = [
+    "conflict",
+    "counter",
+    "cursor",
+    "healing",
+    "outbox",
+    "passed_over",
+    "sealed_file",
+    "secret",
+    "shadow",
+    "unconfirmed",
+];
 
 /// The function that the triggers call: `digest_row(sign, table, name, value, name, value, …)`.
 const FUNCTION: &str = "digest_row";
 
-/// A sum mod 2^256; the least significant part first.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Sum([u64; 4]);
-
-impl Sum {
-    fn plus(self, other: Self) -> Self {
-        let mut carry = false;
-        let mut sum = [0; 4];
-        for (at, limb) in sum.iter_mut().enumerate() {
-            let (part, first) = self.0[at].overflowing_add(other.0[at]);
-            let (part, second) = part.overflowing_add(u64::from(carry));
-            (*limb, carry) = (part, first | second);
-        }
-        Self(sum)
-    }
-
-    /// The sum that adds up with this one to zero: its two's complement.
-    fn negated(self) -> Self {
-        Self(self.0.map(|limb| !limb)).plus(Self([1, 0, 0, 0]))
-    }
-
-    fn from_bytes(bytes: &[u8; 32]) -> Self {
-        let mut sum = [0; 4];
-        for (limb, chunk) in sum.iter_mut().zip(bytes.as_chunks().0) {
-            *limb = u64::from_le_bytes(*chunk);
-        }
-        Self(sum)
-    }
-
-    fn to_bytes(self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        for (chunk, limb) in bytes.as_chunks_mut().0.iter_mut().zip(self.0) {
-            *chunk = limb.to_le_bytes();
-        }
-        bytes
-    }
-}
+/// Whether the triggers have anything to do: `digest_follows()`.
+const FOLLOWS: &str = "digest_follows";
 
 /// The key, filled up to a block of SHA-256 as HMAC does it (RFC 2104).
 type Key = Zeroizing<[u8; 64]>;
@@ -73,13 +54,18 @@ type Deltas = Arc<Mutex<BTreeMap<String, Sum>>>;
 pub(super) struct Digest {
     key: Key,
     deltas: Deltas,
+    /// Whether the triggers follow; not while rows are [`Adding`].
+    follows: Arc<AtomicBool>,
+    /// The columns of the entities' tables as they are.
+    layouts: Mutex<BTreeMap<&'static str, Arc<[Column]>>>,
 }
 
 impl Digest {
     pub(super) fn new(key: &[u8; 32]) -> Self {
         let mut block = Key::new([0; 64]);
         block[..32].copy_from_slice(key);
-        Self { key: block, deltas: Deltas::default() }
+        let follows = Arc::new(AtomicBool::new(true));
+        Self { key: block, deltas: Deltas::default(), follows, layouts: Mutex::default() }
     }
 
     /// Follows from here on every change that this connection makes to a table. The triggers belong to the
@@ -101,8 +87,15 @@ impl Digest {
             }
             Ok(None::<i64>)
         })?;
+        let follows = Arc::clone(&self.follows);
+        connection.create_scalar_function(FOLLOWS, 0, FunctionFlags::SQLITE_UTF8, move |_| {
+            Ok(follows.load(Ordering::Relaxed))
+        })?;
         for table in names() {
             let columns = columns(connection, table)?;
+            if let Some(table) = named(table) {
+                lock(&self.layouts).insert(table.def.name, layout(table, &columns));
+            }
             let call = |sign: i64, row: &str| {
                 let value = |column: &String| format!(", '{column}', {row}.\"{column}\"");
                 let values = columns.iter().map(value).collect::<Vec<_>>().concat();
@@ -110,12 +103,30 @@ impl Digest {
             };
             let (put, taken) = (call(1, "NEW"), call(-1, "OLD"));
             connection.execute_batch(&format!(
-                "CREATE TEMP TRIGGER \"{table}_put\" AFTER INSERT ON main.\"{table}\" BEGIN {put} END;
+                "CREATE TEMP TRIGGER \"{table}_put\" AFTER INSERT ON main.\"{table}\"
+                     WHEN {FOLLOWS}() BEGIN {put} END;
                  CREATE TEMP TRIGGER \"{table}_changed\" AFTER UPDATE ON main.\"{table}\" BEGIN {taken} {put} END;
                  CREATE TEMP TRIGGER \"{table}_taken\" AFTER DELETE ON main.\"{table}\" BEGIN {taken} END;"
             ))?;
         }
         Ok(())
+    }
+
+    /// Follows rows that are added to an entity's table many at a time, without the triggers: they are hashed as they
+    /// were given, and nothing has to be read back for it.
+    pub(super) fn adding(&self, table: &'static Table) -> Result<Adding<'_>, StoreError> {
+        let columns = lock(&self.layouts).get(table.def.name).cloned().ok_or(StoreError::Corrupt)?;
+        self.follows.store(false, Ordering::Relaxed);
+        let row = RowHash::new(&self.key, table.def.name);
+        Ok(Adding { digest: self, table, columns, row, sum: Sum::default() })
+    }
+
+    fn changed(&self, table: &str, change: Sum) {
+        let mut deltas = lock(&self.deltas);
+        match deltas.get_mut(table) {
+            Some(delta) => *delta = delta.plus(change),
+            None => drop(deltas.insert(table.to_owned(), change)),
+        }
     }
 
     /// Forgets changes that were undone: a transaction begins.
@@ -177,8 +188,106 @@ impl Digest {
     }
 }
 
+/// A column of an entity's table, and what of a row it holds.
+struct Column {
+    name: String,
+    part: Part,
+}
+
+enum Part {
+    N,
+    Id,
+    Rev,
+    Bucket,
+    State,
+    Field(usize),
+    Folded(usize),
+    /// Of a field that this version does not know.
+    Nothing,
+}
+
+fn layout(table: &Table, columns: &[String]) -> Arc<[Column]> {
+    let part = |name: &str| match name {
+        "_n" => Part::N,
+        "id" => Part::Id,
+        "_rev" => Part::Rev,
+        "_bucket" => Part::Bucket,
+        "_state" => Part::State,
+        name => {
+            let field = table.def.fields.iter().position(|field| field.name == name);
+            let folded = || {
+                let name = name.strip_prefix("_folded_")?;
+                folded(table.def).position(|field| field.name == name)
+            };
+            field.map(Part::Field).or_else(|| folded().map(Part::Folded)).unwrap_or(Part::Nothing)
+        }
+    };
+    columns.iter().map(|name| Column { name: name.clone(), part: part(name) }).collect()
+}
+
+/// Rows that are being added to one table. The triggers are still until this is dropped.
+pub(super) struct Adding<'d> {
+    digest: &'d Digest,
+    table: &'static Table,
+    columns: Arc<[Column]>,
+    row: RowHash,
+    sum: Sum,
+}
+
+impl Adding<'_> {
+    /// A row was added, in the state of the server's.
+    pub(super) fn added(
+        &mut self,
+        n: i64,
+        id: &[u8; 16],
+        rev: u64,
+        bucket: &str,
+        held: &Held,
+    ) -> Result<(), StoreError> {
+        let mut row = self.row.clone();
+        for Column { name, part } in &*self.columns {
+            let value = match part {
+                Part::N => ValueRef::Integer(n),
+                Part::Id => ValueRef::Blob(id),
+                Part::Rev => ValueRef::Integer(rev as i64),
+                Part::Bucket => ValueRef::Text(bucket.as_bytes()),
+                Part::State => ValueRef::Integer(RowState::Clean as i64),
+                Part::Folded(at) => match held.folded.get(*at) {
+                    Some(Some(text)) => ValueRef::Text(text.as_bytes()),
+                    _ => ValueRef::Null,
+                },
+                Part::Field(at) => match &held.values[*at] {
+                    Value::Null => ValueRef::Null,
+                    Value::Bool(bool) => ValueRef::Integer(i64::from(*bool)),
+                    Value::Int(int) => ValueRef::Integer(*int),
+                    Value::Real(real) => ValueRef::Real(*real),
+                    Value::Text(text) => ValueRef::Text(text.as_bytes()),
+                    Value::Id(id) => ValueRef::Blob(id.as_bytes()),
+                    Value::Set(words) => {
+                        let text = serde_json::to_string(words)?;
+                        row.column(name, ValueRef::Text(text.as_bytes()));
+                        ValueRef::Null
+                    }
+                },
+                Part::Nothing => ValueRef::Null,
+            };
+            row.column(name, value);
+        }
+        self.sum = self.sum.plus(row.finish());
+        Ok(())
+    }
+}
+
+impl Drop for Adding<'_> {
+    fn drop(&mut self) {
+        self.digest.changed(self.table.def.name, self.sum);
+        self.digest.follows.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The keyed hash of one row. Columns that hold nothing don't count, so that a new column changes no digest. Each
 /// part is preceded by its length, and each value by its type, so that no two rows are hashed alike.
+#[derive(Clone)]
 struct RowHash(Hmac<Sha256>);
 
 impl RowHash {
@@ -246,28 +355,4 @@ fn store(connection: &Connection, table: &str, sum: Sum) -> Result<(), StoreErro
 
 fn lock<T>(deltas: &Mutex<T>) -> MutexGuard<'_, T> {
     deltas.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn what_is_added_and_taken_away_leaves_no_trace(a: [u8; 32], b: [u8; 32]) {
-            let (x, y) = (Sum::from_bytes(&a), Sum::from_bytes(&b));
-            prop_assert!(x.plus(y) == y.plus(x));
-            prop_assert!(x.plus(y).plus(y.negated()) == x);
-            prop_assert_eq!(x.to_bytes(), a);
-        }
-    }
-
-    #[test]
-    fn a_sum_carries_over_its_parts_and_wraps_at_its_end() {
-        let most = Sum([u64::MAX; 4]);
-        let one = Sum([1, 0, 0, 0]);
-        assert!(most.plus(one) == Sum::default());
-        assert!(Sum([u64::MAX, u64::MAX, 0, 7]).plus(one) == Sum([0, 0, 1, 7]));
-    }
 }

@@ -1,14 +1,16 @@
 //! Writing: a change of a record and its entry in the outbox, in one transaction.
 
 use super::observe::{Changed, News};
+use super::outbox::Draft;
 use super::rows::{self, RowState, Version};
 use super::schema::{Table, table};
 use super::{Records, StoreError, outbox, shadow};
 use crate::Error;
 use crate::platform::{Clock, Entropy};
 use chrono::{DateTime, Utc};
+use roundsman_model::merge::over;
 use roundsman_model::{Bucket, Entity, EntityDef, Fields, Merge, Rev, RuleError, Value};
-use roundsman_protocol::sync::Mutation;
+use roundsman_protocol::sync::{Change, Mutation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use uuid::Uuid;
@@ -77,29 +79,45 @@ impl<'c> Edits<'c> {
         T: Entity,
         E: From<StoreError> + From<RuleError>,
     {
-        let table = table(T::DEF)?;
+        let fields = self.change::<E>(table(T::DEF)?, id, seen, change, vec![], made)?;
+        Ok(T::from_fields(id, &fields)?)
+    }
+
+    /// The same for a record of any entity; it may settle conflicts besides. Returns the record's fields.
+    pub(super) fn change<E: From<StoreError> + From<RuleError>>(
+        &mut self,
+        table: &'static Table,
+        id: Uuid,
+        seen: Option<&Fields>,
+        change: Fields,
+        settles: Vec<Uuid>,
+        made: &Made,
+    ) -> Result<Fields, E> {
+        let def = table.def;
         let stored = rows::find(self.connection, table, id)?;
         let old = stored.as_ref().map(|stored| &stored.version.fields);
         let nothing = Fields::new();
-        let change = difference(T::DEF, old.unwrap_or(&nothing), T::DEF.admit(change)?)?;
+        let change = recount(def, old.unwrap_or(&nothing), seen, def.admit(change)?)?;
+        let change = difference(def, old.unwrap_or(&nothing), change)?;
         let mut new = old.cloned().unwrap_or_default();
         overlay(&mut new, &change);
-        let record = T::from_fields(id, &new)?;
-        if stored.is_some() && change.is_empty() {
-            return Ok(record);
+        if stored.is_some() && change.is_empty() && settles.is_empty() {
+            return Ok(new);
         }
-        T::DEF.check(old, &new)?;
+        def.check(old, &new)?;
+        let was = change.keys().filter(|name| counts(def, name));
+        let was = was.filter_map(|name| Some((name.clone(), old?.get(name)?.clone()))).collect();
 
         let (base, bucket) = match &stored {
             Some(stored) => (stored.version.rev, stored.version.bucket.clone()),
-            None => (Rev(0), bucket(T::DEF, &new)),
+            None => (Rev(0), bucket(def, &new)),
         };
         match &stored {
             Some(stored) if stored.version.state == RowState::Clean => {
-                shadow::keep(self.connection, T::DEF, id, base, &bucket, old)?;
+                shadow::keep(self.connection, def, id, base, &bucket, old)?;
             }
             Some(_) => {}
-            None => shadow::keep(self.connection, T::DEF, id, base, &bucket, None)?,
+            None => shadow::keep(self.connection, def, id, base, &bucket, None)?,
         }
         // A record with a refused change stays marked until the rep has dealt with that.
         let state = match &stored {
@@ -111,15 +129,29 @@ impl<'c> Edits<'c> {
             table,
             id,
             stored.as_ref(),
-            &Version { rev: base, bucket, state, fields: new },
+            &Version { rev: base, bucket, state, fields: new.clone() },
         )?;
         let value = |fields: &Fields, name: &String| fields.get(name).cloned().unwrap_or(Value::Null);
-        let stale = seen
-            .zip(old)
-            .is_some_and(|(seen, old)| change.keys().any(|name| value(seen, name) != value(old, name)));
-        self.append(T::DEF, id, if stale { Rev(0) } else { base }, change, made)?;
+        let stale = seen.zip(old).is_some_and(|(seen, old)| {
+            change.keys().any(|name| !counts(def, name) && value(seen, name) != value(old, name))
+        });
+        let base = if stale { Rev(0) } else { base };
+        self.append(def, id, Draft { base, fields: change, was, settles, ..Draft::default() }, made)?;
         self.note(table, id);
-        Ok(record)
+        Ok(new)
+    }
+
+    /// Removes a record; `false` if it is not here. It comes back if the server refuses that.
+    pub(crate) fn take_away<T: Entity>(&mut self, id: Uuid, made: &Made) -> Result<bool, StoreError> {
+        let table = table(T::DEF)?;
+        let Some(stored) = rows::find(self.connection, table, id)? else { return Ok(false) };
+        let Version { rev, bucket, state, fields } = &stored.version;
+        if *state == RowState::Clean {
+            shadow::keep(self.connection, T::DEF, id, *rev, bucket, Some(fields))?;
+        }
+        self.append(T::DEF, id, Draft { base: *rev, change: Change::Delete, ..Draft::default() }, made)?;
+        self.rebuild(table, id)?;
+        Ok(true)
     }
 
     /// Remembers to tell that a record changed.
@@ -140,6 +172,46 @@ impl<'c> Edits<'c> {
             records.map(|(entity, ids)| Changed { entity, ids: ids.into_iter().collect() }).collect();
         Ok(News { records, unsent })
     }
+}
+
+/// Whether a field's rule counts the difference to what was seen.
+pub(super) fn counts(def: &EntityDef, name: &str) -> bool {
+    def.field(name).is_some_and(|field| matches!(field.merge, Merge::Union | Merge::Delta))
+}
+
+/// Makes a change that was made looking at `seen` one of `old`, in fields whose rule counts the difference.
+fn recount(
+    def: &EntityDef,
+    old: &Fields,
+    seen: Option<&Fields>,
+    change: Fields,
+) -> Result<Fields, RuleError> {
+    let Some(seen) = seen else { return Ok(change) };
+    let mut counted = Fields::new();
+    for (name, mine) in change {
+        let rule = def.field(&name).map(|field| field.merge).filter(|_| counts(def, &name));
+        let value = |fields: &Fields| fields.get(&name).cloned().unwrap_or(Value::Null);
+        let mine = match rule {
+            Some(rule) => over(rule, &value(old), &value(seen), &mine)
+                .ok_or_else(|| RuleError::OutOfRange { field: name.clone() })?,
+            None => mine,
+        };
+        counted.insert(name, mine);
+    }
+    def.admit(counted)
+}
+
+/// Lays an entry of the outbox over fields: in those whose rule counts the difference, by as much as it changed them.
+pub(super) fn lay(def: &EntityDef, fields: &mut Fields, change: &Fields, was: &Fields) {
+    let value = |fields: &Fields, name: &String| fields.get(name).cloned().unwrap_or(Value::Null);
+    let mut counted = Fields::new();
+    for (name, mine) in change.iter().filter(|(name, _)| counts(def, name)) {
+        let rule = def.field(name).map_or(Merge::Latest, |field| field.merge);
+        let now = over(rule, &value(fields, name), &value(was, name), mine).unwrap_or_else(|| mine.clone());
+        counted.insert(name.clone(), now);
+    }
+    overlay(fields, change);
+    overlay(fields, &counted);
 }
 
 /// The fields of `change` that differ from those in `old`.

@@ -10,12 +10,15 @@
 //! Every call blocks on the disk; none may run on an async executor's thread.
 
 mod commit;
+mod conflicts;
 mod connection;
 mod digest;
 mod edit;
 mod error;
 #[cfg(feature = "simulation")]
 mod every_row;
+mod healing;
+mod incoming;
 mod observe;
 mod outbox;
 mod pool;
@@ -27,9 +30,13 @@ mod schema;
 mod sealed_files;
 mod secrets;
 mod shadow;
+mod terms;
 
+pub(crate) use conflicts::lost;
 pub(crate) use edit::{Edits, Made};
 pub use error::StoreError;
+pub use healing::Verdict;
+pub use incoming::Arrival;
 pub use observe::{Changed, Observer, Subscription};
 pub(crate) use outbox::Entry;
 pub use outbox::KeptConflict;
@@ -45,8 +52,9 @@ use pool::Pool;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The keys of a store, for as long as it takes to open it.
 pub struct StoreKey<'a> {
@@ -64,6 +72,10 @@ pub struct Store {
     sealed: SealedOutbox,
     /// The number of the last commit.
     commit: AtomicU64,
+    /// Since when indexes wait for rows, if they do.
+    waiting: Mutex<Option<Instant>>,
+    /// Buckets that were compared by what they hold since the store was opened, and those that were read anew.
+    compared: Mutex<healing::Compared>,
 }
 
 impl Store {
@@ -125,7 +137,15 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let commit = AtomicU64::new(commit::number(&writer)?);
         let pool = Pool::new(writer, path, key.cipher, closed)?;
-        Ok(Self { pool, observers: Arc::default(), digest, sealed, commit })
+        Ok(Self {
+            pool,
+            observers: Arc::default(),
+            digest,
+            sealed,
+            commit,
+            waiting: Mutex::default(),
+            compared: Mutex::default(),
+        })
     }
 
     /// The number of the last commit; each is one higher than the one before. Known after a close too.
@@ -185,6 +205,11 @@ impl Store {
         self.observers.tell(&news);
         Ok(done)
     }
+}
+
+/// A panic in one call does not close the store for the next.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -339,6 +364,9 @@ mod tests {
             })
             .unwrap();
         store.close();
+        let again = open(&path).unwrap();
+        assert_eq!(again.cursors().unwrap().len(), 1, "the same version fetches nothing anew");
+        again.close();
         let older = connection::open(&path, KEY.cipher, &Arc::default()).unwrap();
         older.execute_batch("ALTER TABLE customer DROP COLUMN geofence_m").unwrap();
         connection::settle_on_close(&older).unwrap();
@@ -347,5 +375,24 @@ mod tests {
         store.check().unwrap();
         assert!(store.cursors().unwrap().is_empty());
         assert_holds(&store, 1);
+    }
+
+    #[test]
+    fn a_choice_that_is_new_in_the_model_is_fetched_from_the_server() {
+        let (_dir, path, store) = store();
+        // As another version of the app left it, which knew fewer choices and had the same columns.
+        let older = "INSERT INTO cursor VALUES ('b', 9); UPDATE counter SET value = 7 WHERE name = 'model'";
+        store
+            .write(|edits| {
+                add(edits, 1)?;
+                edits.connection.execute_batch(older).map_err(StoreError::from)?;
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        store.close();
+        let store = open(&path).unwrap();
+        assert!(store.cursors().unwrap().is_empty());
+        assert_holds(&store, 1);
+        store.check().unwrap();
     }
 }

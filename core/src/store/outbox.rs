@@ -1,6 +1,6 @@
 //! The outbox: what the server has not taken, in order, and what came of it.
 
-use super::edit::{Edits, Made, overlay};
+use super::edit::{Edits, Made, counts, lay, overlay};
 use super::rows::{self, Whole, whole};
 use super::schema::{self, Table};
 use super::{Store, StoreError, shadow};
@@ -20,9 +20,30 @@ pub(crate) struct Entry {
     /// The version of the record that the rep saw.
     pub(crate) base: Rev,
     pub(crate) stamp: Stamp,
+    pub(crate) change: Change,
     pub(crate) fields: Fields,
+    /// What the rep saw in fields whose rule counts the difference.
+    pub(crate) was: Fields,
+    /// The conflicts that it settles.
+    pub(crate) settles: Vec<Uuid>,
     /// Why the server refused it; nothing while it waits.
     pub(crate) reason: Option<RuleError>,
+}
+
+/// A change before it has its number.
+pub(super) struct Draft {
+    pub(super) base: Rev,
+    pub(super) change: Change,
+    pub(super) fields: Fields,
+    pub(super) was: Fields,
+    pub(super) settles: Vec<Uuid>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        let (fields, was) = (Fields::new(), Fields::new());
+        Self { base: Rev(0), change: Change::Put, fields, was, settles: vec![] }
+    }
 }
 
 /// A value that lost in a collision, kept until the rep has seen it.
@@ -38,7 +59,8 @@ pub struct KeptConflict {
     pub conflict: Conflict,
 }
 
-const SELECT: &str = "SELECT seq, mutation, entity, record, base, stamp, fields, reason FROM outbox";
+const SELECT: &str =
+    "SELECT seq, mutation, entity, record, base, stamp, fields, reason, change, was, settles FROM outbox";
 
 impl Store {
     /// The changes to send: those that wait for an answer, oldest first, at most `limit`. Refused ones have had
@@ -93,15 +115,34 @@ impl Store {
             let Some((entry, table)) = edits.refused(seq)? else { return Ok(None) };
             let mut fields = entry.fields;
             if let Some(stored) = rows::find(edits.connection, table, entry.record)? {
-                for (name, value) in &mut fields {
+                // An amount stays the one it was: what was changed since is a change of its own.
+                for (name, value) in fields.iter_mut().filter(|(name, _)| !counts(table.def, name)) {
                     *value = stored.version.fields.get(name).cloned().unwrap_or(Value::Null);
                 }
             }
             edits.remove(seq)?;
             // The base stays that of the first attempt: what others changed since must still collide.
-            let new = edits.append(table.def, entry.record, entry.base, fields, made)?;
+            let draft = Draft {
+                base: entry.base,
+                change: entry.change,
+                fields,
+                was: entry.was,
+                settles: entry.settles,
+            };
+            let new = edits.append(table.def, entry.record, draft, made)?;
             edits.rebuild(table, entry.record)?;
             Ok(Some(new))
+        })
+    }
+
+    /// Asks for a record that was removed to be brought back, ahead of whatever is sent about it from now on; `None` if
+    /// there is no change of that number that was refused because of the removal.
+    pub(crate) fn restore(&self, seq: DeviceSeq, made: &Made) -> Result<Option<DeviceSeq>, StoreError> {
+        self.write(|edits| {
+            let refused = edits.refused(seq)?.filter(|(entry, _)| entry.reason == Some(RuleError::Removed));
+            let Some((entry, table)) = refused else { return Ok(None) };
+            let draft = Draft { change: Change::Restore, ..Draft::default() };
+            edits.append(table.def, entry.record, draft, made).map(Some)
         })
     }
 
@@ -164,13 +205,16 @@ impl Edits<'_> {
                 .prepare_cached("INSERT INTO conflict (entity, record, conflict) VALUES (?1, ?2, ?3)")?
                 .execute((entry.def.name, entry.record.as_bytes(), serde_json::to_string(conflict)?))?;
         }
+        if entry.change == Change::Delete {
+            return shadow::forget(self.connection, entry.def, entry.record);
+        }
         let Some(server) = shadow::find(self.connection, entry.def, entry.record)? else { return Ok(()) };
         // A version further on holds changes of others that have not come down yet. Counting them as seen would
         // let the rep's next edit overwrite them without a collision.
         let seen = server.fields.is_none() || rev == server.rev.next();
         let rev = if seen { rev } else { server.rev };
         let mut fields = server.fields.unwrap_or_default();
-        overlay(&mut fields, &entry.fields);
+        lay(entry.def, &mut fields, &entry.fields, &entry.was);
         let kept = conflicts.iter().map(|conflict| (conflict.field.clone(), conflict.kept.clone())).collect();
         overlay(&mut fields, &shadow::tolerate_change(entry.def, kept));
         let bucket =
@@ -199,8 +243,7 @@ impl Edits<'_> {
         &mut self,
         def: &EntityDef,
         record: Uuid,
-        base: Rev,
-        fields: Fields,
+        draft: Draft,
         made: &Made,
     ) -> Result<DeviceSeq, StoreError> {
         let connection = self.connection;
@@ -208,8 +251,16 @@ impl Edits<'_> {
         set_counter(connection, "device_seq", seq.0)?;
         let stamp = HybridClock::resume(Stamp(counter(connection, "stamp")?)).tick(made.at);
         set_counter(connection, "stamp", stamp.0)?;
-        connection.prepare_cached("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)")?.execute(
-            (
+        let Draft { base, change, fields, was, settles } = draft;
+        let sort = (change != Change::Put).then(|| serde_json::to_string(&change)).transpose()?;
+        let seen = (!was.is_empty()).then(|| serde_json::to_string(&was)).transpose()?;
+        let settled = (!settles.is_empty()).then(|| serde_json::to_string(&settles)).transpose()?;
+        connection
+            .prepare_cached(
+                "INSERT INTO outbox (seq, mutation, entity, record, base, stamp, fields, change, was, settles)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute((
                 Whole(seq.0),
                 made.mutation.as_bytes(),
                 def.name,
@@ -217,17 +268,21 @@ impl Edits<'_> {
                 Whole(base.0),
                 Whole(stamp.0),
                 serde_json::to_string(&fields)?,
-            ),
-        )?;
+                sort,
+                seen,
+                settled,
+            ))?;
         self.added.push(Mutation {
             seq,
             id: made.mutation,
             entity: def.name.to_owned(),
             record,
-            change: Change::Put,
+            change,
             base,
             stamp,
             fields,
+            was,
+            settles,
         });
         self.note_outbox();
         Ok(seq)
@@ -277,6 +332,9 @@ impl Entry {
         let def = schema::named(&row.get::<_, String>(2)?).ok_or(StoreError::Corrupt)?.def;
         let fields = serde_json::from_str(&row.get::<_, String>(6)?)?;
         let reason: Option<String> = row.get(7)?;
+        let change: Option<String> = row.get(8)?;
+        let was: Option<String> = row.get(9)?;
+        let settles: Option<String> = row.get(10)?;
         Ok(Self {
             seq: DeviceSeq(whole(row, 0)?),
             mutation: Uuid::from_bytes(row.get(1)?),
@@ -284,7 +342,10 @@ impl Entry {
             record: Uuid::from_bytes(row.get(3)?),
             base: Rev(whole(row, 4)?),
             stamp: Stamp(whole(row, 5)?),
+            change: change.map_or(Ok(Change::Put), |json| serde_json::from_str(&json))?,
             fields: shadow::tolerate_change(def, fields),
+            was: def.tolerate(was.map_or(Ok(Fields::new()), |json| serde_json::from_str(&json))?),
+            settles: settles.map_or(Ok(vec![]), |json| serde_json::from_str(&json))?,
             reason: reason.map(|json| serde_json::from_str(&json)).transpose()?,
         })
     }
@@ -295,10 +356,12 @@ impl Entry {
             id: self.mutation,
             entity: self.def.name.to_owned(),
             record: self.record,
-            change: Change::Put,
+            change: self.change,
             base: self.base,
             stamp: self.stamp,
             fields: self.fields,
+            was: self.was,
+            settles: self.settles,
         }
     }
 }

@@ -1,13 +1,15 @@
 //! What comes from the server: pages of its change log, and the buckets that this device may hold.
 
 use super::edit::Edits;
-use super::rows::{self, RowState, Version, Whole, whole};
-use super::schema::{self, Table, tables};
-use super::{Store, StoreError, connection, outbox, shadow};
+use super::incoming::{Arrival, Arrived, Fate, Name};
+use super::rows::{self, Adder, RowState, Version, Whole, whole};
+use super::schema::{Index, Table, tables};
+use super::{Store, StoreError, conflicts, connection, healing, lock, outbox, shadow, terms};
 use roundsman_model::{Bucket, Fields, Rev, Seq};
 use roundsman_protocol::sync::Page;
-use rusqlite::OptionalExtension;
-use std::collections::BTreeMap;
+use rusqlite::{Connection, OptionalExtension};
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 impl Store {
@@ -23,29 +25,102 @@ impl Store {
         })
     }
 
-    /// Stores a page, its rows and its cursor, in one transaction. Unsent work stays laid over the rows that came.
-    /// Entities and fields that only a newer version knows are passed over.
+    /// Stores a page, as [`store_pages`](Self::store_pages).
     ///
     /// # Errors
-    /// The store is closed, damaged, or the disk is full. Nothing of the page was stored then.
+    /// As there.
     pub fn apply_page(&self, page: &Page) -> Result<(), StoreError> {
+        self.store_pages(&[Arrival::from(page)])?;
+        self.settle_indexes()
+    }
+
+    /// Stores pages, their rows and their cursors, in one transaction. Unsent work stays laid over the rows that came.
+    /// Entities and fields that only a newer version knows are passed over.
+    ///
+    /// While a table is filled for the first time, its indexes wait for [`settle_indexes`](Self::settle_indexes), a few
+    /// seconds at most: until then whatever is asked for is found all the same, lists more slowly. That of the search
+    /// does not wait.
+    ///
+    /// # Errors
+    /// The store is closed, damaged, or the disk is full. Nothing of the pages was stored then.
+    pub fn store_pages(&self, pages: &[Arrival]) -> Result<(), StoreError> {
         #[cfg(feature = "planted-bugs")]
         if crate::simulation::has(crate::simulation::Bug::NonAtomicCursor) {
-            self.write(|edits| edits.read_to(page))?;
+            self.write(|edits| pages.iter().try_for_each(|page| edits.read_to(page)))?;
         }
-        self.write(|edits| {
-            for row in &page.rows {
-                let Some(table) = schema::named(&row.entity) else { continue };
-                match row.fields.clone().map(|fields| shadow::tolerate(table.def, fields)) {
-                    Some(fields) if shadow::whole(table.def, &fields) => {
-                        edits.receive(table, row.id, row.rev, &page.bucket, fields)?;
-                    }
-                    // A row that this version can't show would only be a stale one if it were left.
-                    _ => edits.withdraw(table, row.id, &page.bucket)?,
-                }
+        let wait = self.write(|edits| {
+            let mut wait = false;
+            for page in pages {
+                wait |= indexes_wait(edits.connection, page)?;
+                self.store_page(edits, page)?;
             }
-            edits.read_to(page)
-        })
+            Ok::<_, StoreError>(wait)
+        })?;
+        let since = {
+            let mut waiting = lock(&self.waiting);
+            if wait {
+                waiting.get_or_insert_with(Instant::now);
+            }
+            *waiting
+        };
+        if since.is_some_and(|since| since.elapsed() > WAIT) { self.settle_indexes() } else { Ok(()) }
+    }
+
+    /// Makes the indexes that waited for rows. Opening the store does it too.
+    ///
+    /// # Errors
+    /// The store is closed, damaged, or the disk is full. They go on waiting then.
+    pub fn settle_indexes(&self) -> Result<(), StoreError> {
+        if lock(&self.waiting).is_none() {
+            return Ok(());
+        }
+        self.write(|edits| tables().iter().try_for_each(|table| table.make_indexes(edits.connection)))?;
+        *lock(&self.waiting) = None;
+        Ok(())
+    }
+
+    fn store_page(&self, edits: &mut Edits<'_>, page: &Arrival) -> Result<(), StoreError> {
+        let intake = Intake::begin(edits.connection, page)?;
+        let mut rows = page.rows.as_slice();
+        // A page has rows that are new or rows that are known, seldom both: it is worth trying what the last one was.
+        let mut fresh = true;
+        while !rows.is_empty() {
+            if fresh {
+                rows = &rows[self.add_rows(edits, &intake, rows)?..];
+            }
+            if let Some((row, rest)) = rows.split_first() {
+                fresh = edits.store_row(&intake, row)?;
+                rows = rest;
+            }
+        }
+        edits.read_to(page)
+    }
+
+    /// Adds the rows at the beginning of these that are of one table and new here; how many.
+    fn add_rows(
+        &self,
+        edits: &mut Edits<'_>,
+        intake: &Intake<'_>,
+        rows: &[Arrived],
+    ) -> Result<usize, StoreError> {
+        let Some(Arrived { entity: Name::Known(table), .. }) = rows.first() else { return Ok(0) };
+        let mut adder = Adder::new(edits.connection, table)?;
+        let mut adding = self.digest.adding(table)?;
+        let mut added = 0;
+        for row in rows {
+            let (Name::Known(of), Fate::Held(held)) = (&row.entity, &row.held) else { break };
+            if !std::ptr::eq(*of, *table) || intake.is_special(row) {
+                break;
+            }
+            let Some(n) = adder.add(row.id, row.rev, intake.bucket, held)? else { break };
+            adding.added(n, row.id.as_bytes(), row.rev.0, &intake.bucket.0, held)?;
+            added += 1;
+        }
+        drop(adding);
+        for row in &rows[..added] {
+            edits.note(table, row.id);
+        }
+        Ok(added)
     }
 
     /// Removes the rows of every bucket but these, their terms in the index and their cursors; how many rows. What
@@ -63,6 +138,7 @@ impl Store {
                     }
                 }
             }
+            shadow::keep_buckets(edits.connection, buckets)?;
             let cursors: Vec<Bucket> = {
                 let mut statement = edits.connection.prepare_cached("SELECT bucket FROM cursor")?;
                 let rows = statement.query_map([], |row| row.get(0).map(Bucket))?;
@@ -71,6 +147,7 @@ impl Store {
             for bucket in cursors.iter().filter(|bucket| !buckets.contains(bucket)) {
                 edits.connection.execute("DELETE FROM cursor WHERE bucket = ?1", [&bucket.0])?;
             }
+            healing::keep_buckets(edits.connection, buckets)?;
             Ok::<_, StoreError>(removed)
         })?;
         if removed > 0 {
@@ -92,16 +169,97 @@ impl Store {
     }
 }
 
+/// Rows that must follow for a table's indexes to be made after them.
+const MANY: u64 = 2_000;
+
+/// How long indexes wait: over a slow connection a list should not.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Drops the indexes of tables that have no rows yet if this page is the first of many; whether it did.
+fn indexes_wait(connection: &Connection, page: &Arrival) -> Result<bool, StoreError> {
+    if page.left() < MANY {
+        return Ok(false);
+    }
+    let Some(Arrived { entity: Name::Known(table), .. }) = page.rows.first() else { return Ok(false) };
+    let first = terms::is_empty(connection, table)?;
+    if first {
+        table.drop_indexes(connection)?;
+    }
+    Ok(first)
+}
+
+/// What is to be known for storing a page, asked once for all of its rows.
+struct Intake<'p> {
+    bucket: &'p Bucket,
+    /// Records with changes of this device, or with a server's version that is kept aside.
+    unsent: HashSet<Uuid>,
+    /// Whether there are rows that were passed over.
+    passed_over: bool,
+    /// Whether the bucket is read anew, and each row that comes again is confirmed.
+    healing: bool,
+}
+
+impl<'p> Intake<'p> {
+    fn begin(connection: &Connection, page: &'p Arrival) -> Result<Self, StoreError> {
+        let mut statement =
+            connection.prepare_cached("SELECT record FROM outbox UNION SELECT record FROM shadow")?;
+        let unsent = statement.query_map([], |row| row.get(0).map(Uuid::from_bytes))?;
+        let unsent = unsent.collect::<Result<_, _>>()?;
+        let any = "SELECT EXISTS (SELECT 1 FROM passed_over)";
+        let passed_over = connection.prepare_cached(any)?.query_row([], |row| row.get(0))?;
+        let healing = healing::is_under_way(connection, &page.bucket)?;
+        Ok(Self { bucket: &page.bucket, unsent, passed_over, healing })
+    }
+
+    /// Whether more than adding it has to be done for a row that is new.
+    fn is_special(&self, row: &Arrived) -> bool {
+        self.passed_over || self.healing || self.unsent.contains(&row.id)
+    }
+}
+
 impl Edits<'_> {
     /// Notes how far a bucket's log is read with this page.
-    fn read_to(&self, page: &Page) -> Result<(), StoreError> {
+    fn read_to(&self, page: &Arrival) -> Result<(), StoreError> {
         self.connection
             .prepare_cached("INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
             .execute((&page.bucket.0, Whole(page.cursor.0)))?;
         Ok(())
     }
 
-    /// Stores a row of the server.
+    /// Does what a row of a page asks for; whether there was none of this id.
+    fn store_row(&mut self, intake: &Intake<'_>, row: &Arrived) -> Result<bool, StoreError> {
+        let (connection, bucket) = (self.connection, intake.bucket);
+        if intake.healing {
+            healing::confirm(connection, bucket, row.entity.text(), row.id)?;
+        }
+        if intake.passed_over {
+            // It may have come by another bucket meanwhile.
+            let mut statement = connection.prepare_cached(
+                "DELETE FROM passed_over WHERE entity = ?1 AND record = ?2 AND (?3 OR bucket = ?4)",
+            )?;
+            let there = !matches!(row.held, Fate::Gone);
+            statement.execute((row.entity.text(), row.id.as_bytes(), there, &bucket.0))?;
+        }
+        match (&row.entity, &row.held) {
+            (Name::Known(table), Fate::Held(held)) => {
+                return self.receive(table, row.id, row.rev, bucket, held.fields(table.def));
+            }
+            (Name::Known(table), Fate::Gone) => self.withdraw(table, row.id, bucket)?,
+            (entity, Fate::PassedOver) => {
+                // A row that this version can't show would only be a stale one if it were left.
+                if let Name::Known(table) = entity {
+                    self.withdraw(table, row.id, bucket)?;
+                }
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO passed_over VALUES (?1, ?2, ?3, ?4)")?
+                    .execute((entity.text(), row.id.as_bytes(), Whole(row.rev.0), &bucket.0))?;
+            }
+            (Name::Unknown(_), _) => {}
+        }
+        Ok(false)
+    }
+
+    /// Stores a row of the server; whether there was none of this id.
     fn receive(
         &mut self,
         table: &Table,
@@ -109,7 +267,7 @@ impl Edits<'_> {
         rev: Rev,
         bucket: &Bucket,
         fields: Fields,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let stored = rows::find(self.connection, table, id)?;
         let clean = match &stored {
             Some(stored) => stored.version.state == RowState::Clean,
@@ -117,18 +275,25 @@ impl Edits<'_> {
         };
         if !clean {
             shadow::keep(self.connection, table.def, id, rev, bucket, Some(&fields))?;
-            return self.rebuild(table, id);
+            self.rebuild(table, id)?;
+            return Ok(stored.is_none());
         }
         let version = Version { rev, bucket: bucket.clone(), state: RowState::Clean, fields };
         if rows::put(self.connection, table, id, stored.as_ref(), &version)? {
             self.note(table, id);
         }
-        Ok(())
+        Ok(stored.is_none())
     }
 
     /// Removes a row that has left a bucket, unless it has come by another one meanwhile.
-    fn withdraw(&mut self, table: &Table, id: Uuid, bucket: &Bucket) -> Result<(), StoreError> {
-        let Some(stored) = rows::find(self.connection, table, id)? else { return Ok(()) };
+    pub(super) fn withdraw(&mut self, table: &Table, id: Uuid, bucket: &Bucket) -> Result<(), StoreError> {
+        let Some(stored) = rows::find(self.connection, table, id)? else {
+            // It was removed here too, and must not come back if the server refuses that.
+            if shadow::find(self.connection, table.def, id)?.is_some_and(|known| known.bucket == *bucket) {
+                shadow::forget(self.connection, table.def, id)?;
+            }
+            return Ok(());
+        };
         if stored.version.bucket != *bucket {
             return Ok(());
         }
@@ -137,6 +302,7 @@ impl Edits<'_> {
             return Ok(());
         }
         shadow::forget(self.connection, table.def, id)?;
+        conflicts::left(self.connection, table, &stored)?;
         rows::remove(self.connection, table, &stored)?;
         self.note(table, id);
         Ok(())
@@ -174,7 +340,14 @@ impl Edits<'_> {
             ),
             (name, &bucket.0),
         )?;
-        if let Some(index) = &table.index {
+        self.connection.execute(
+            &format!(
+                "DELETE FROM conflict WHERE entity = ?1
+                 AND record IN (SELECT id FROM \"{name}\" WHERE _bucket = ?2)"
+            ),
+            (name, &bucket.0),
+        )?;
+        if let Some(Index { name: index, .. }) = &table.index {
             self.connection.execute(
                 &format!(
                     "DELETE FROM \"{index}\" WHERE rowid IN (SELECT _n FROM \"{name}\" WHERE _bucket = ?1)"

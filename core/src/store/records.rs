@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use super::rows::{self, Bound, RowState};
-use super::schema::{Table, table};
+use super::schema::{Index, Table, table};
+use super::terms;
 use roundsman_model::{Entity, Value, search};
 use rusqlite::{Connection, ToSql, params};
 use std::fmt::Write;
@@ -104,9 +105,16 @@ impl Records<'_> {
         limit: usize,
     ) -> Result<Vec<T>, StoreError> {
         let table = table(T::DEF)?;
-        let (Some(index), Some(query)) = (&table.index, search::query(typed)) else { return Ok(Vec::new()) };
+        let (Some(Index { name: index, .. }), Some(query)) = (&table.index, search::gram_query(typed)) else {
+            return Ok(Vec::new());
+        };
+        // What the index has not come to: nothing but while it is made anew.
+        let beyond = terms::look_through(self.connection, table, typed)?;
+        let beyond: Vec<String> = beyond.into_iter().take(HITS).map(|n| format!("({n})")).collect();
+        let beyond =
+            if beyond.is_empty() { String::new() } else { format!("UNION ALL VALUES {}", beyond.join(", ")) };
         let sql = format!(
-            "{} WHERE _n IN (SELECT rowid FROM \"{index}\" WHERE terms MATCH ?1 LIMIT ?2)
+            "{} WHERE _n IN (SELECT n FROM (SELECT rowid AS n FROM \"{index}\" WHERE terms MATCH ?1 LIMIT ?2) {beyond})
              ORDER BY substr(_folded_{by}, 1, length(?3)) <> ?3, _folded_{by}, id LIMIT ?4",
             table.select
         );

@@ -225,7 +225,10 @@ mod tests {
         let older = open(&path, &key(1)).unwrap();
         older
             .execute_batch(
-                "DROP TABLE sealed_file; DELETE FROM digest WHERE name = 'sealed_file'; PRAGMA user_version = 2",
+                "DROP TABLE sealed_file; DROP TABLE passed_over; DROP TABLE healing; DROP TABLE unconfirmed;
+                 DELETE FROM digest WHERE name IN ('sealed_file', 'passed_over', 'healing', 'unconfirmed');
+                 ALTER TABLE outbox DROP COLUMN change; ALTER TABLE outbox DROP COLUMN was;
+                 ALTER TABLE outbox DROP COLUMN settles; PRAGMA user_version = 2",
             )
             .unwrap();
         connection::settle_on_close(&older).unwrap();

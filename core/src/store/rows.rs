@@ -1,10 +1,12 @@
 //! Rows of the entities' tables: typed columns in, fields out, and the index kept in step.
 
-use super::StoreError;
+use super::incoming::Held;
 use super::schema::{FIRST_FIELD, Table, folded};
+use super::{StoreError, terms};
 use roundsman_model::{Bucket, Fields, Kind, Rev, Value, search};
+use roundsman_protocol::integrity::{Sum, contents_of};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
 /// How a row stands to the server's.
@@ -57,6 +59,17 @@ pub(super) fn read(table: &Table, row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored { n: row.get(0)?, id, version })
 }
 
+/// The hash of what a row selected by [`Table::select`] holds.
+pub(super) fn contents(table: &Table, id: Uuid, rev: Rev, row: &Row<'_>) -> Result<Sum, StoreError> {
+    let mut values = Vec::with_capacity(table.by_name.len());
+    for at in &table.by_name {
+        let field = &table.def.fields[*at];
+        let stored = row.get_ref(FIRST_FIELD + at)?;
+        values.push((field.name, value(field.kind, stored).ok_or(StoreError::Corrupt)?));
+    }
+    Ok(contents_of(table.def.name, id, rev, values.iter().map(|(name, value)| (*name, value))))
+}
+
 /// Stores a row in place of what is there; whether that changed anything.
 pub(super) fn put(
     connection: &Connection,
@@ -86,8 +99,7 @@ pub(super) fn put(
     connection.prepare_cached(sql)?.execute(params.as_slice())?;
 
     let n = old.map_or_else(|| connection.last_insert_rowid(), |old| old.n);
-    let before = old.map(|old| search::index_text(table.def, &old.version.fields));
-    index(connection, table, n, before.as_deref(), Some(&search::index_text(table.def, &new.fields)))?;
+    terms::change(connection, table, n, old.map(|old| &old.version.fields), Some(&new.fields))?;
     Ok(true)
 }
 
@@ -95,28 +107,59 @@ pub(super) fn put(
 pub(super) fn remove(connection: &Connection, table: &Table, old: &Stored) -> Result<(), StoreError> {
     let sql = format!("DELETE FROM \"{}\" WHERE _n = ?1", table.def.name);
     connection.prepare_cached(&sql)?.execute([old.n])?;
-    let before = search::index_text(table.def, &old.version.fields);
-    index(connection, table, old.n, Some(&before), None)
+    terms::change(connection, table, old.n, Some(&old.version.fields), None)
 }
 
-/// Brings a row's terms in the index from `before` to `after`; leaves the index alone if they are the same.
-fn index(
-    connection: &Connection,
-    table: &Table,
-    n: i64,
-    before: Option<&str>,
-    after: Option<&str>,
-) -> Result<(), StoreError> {
-    let Some(name) = table.index.as_deref().filter(|_| before != after) else { return Ok(()) };
-    if before.is_some() {
-        let sql = format!("DELETE FROM \"{name}\" WHERE rowid = ?1");
-        connection.prepare_cached(&sql)?.execute([n])?;
+/// Adds rows of the server to one table, many at a time.
+pub(super) struct Adder<'c> {
+    connection: &'c Connection,
+    row: CachedStatement<'c>,
+    terms: Option<CachedStatement<'c>>,
+}
+
+impl<'c> Adder<'c> {
+    pub(super) fn new(connection: &'c Connection, table: &'static Table) -> Result<Self, StoreError> {
+        let row = connection.prepare_cached(&table.add)?;
+        // Rows at the end of the table lie beyond an index that has not come so far.
+        let whole = terms::frontier(connection, table)?.is_none();
+        let terms = match &table.index {
+            Some(index) if whole => Some(connection.prepare_cached(&index.insert)?),
+            _ => None,
+        };
+        Ok(Self { connection, row, terms })
     }
-    if let Some(terms) = after {
-        let sql = format!("INSERT INTO \"{name}\" (rowid, terms) VALUES (?1, ?2)");
-        connection.prepare_cached(&sql)?.execute((n, terms))?;
+
+    /// Adds a row; its `_n`, or nothing if there is one of this id.
+    pub(super) fn add(
+        &mut self,
+        id: Uuid,
+        rev: Rev,
+        bucket: &Bucket,
+        held: &Held,
+    ) -> Result<Option<i64>, StoreError> {
+        let row = &mut self.row;
+        row.raw_bind_parameter(1, id.as_bytes())?;
+        row.raw_bind_parameter(2, Whole(rev.0))?;
+        row.raw_bind_parameter(3, &bucket.0)?;
+        row.raw_bind_parameter(4, RowState::Clean as i64)?;
+        let mut at = 5;
+        for value in &held.values {
+            row.raw_bind_parameter(at, Bound(value))?;
+            at += 1;
+        }
+        for text in &held.folded {
+            row.raw_bind_parameter(at, text)?;
+            at += 1;
+        }
+        if row.raw_execute()? == 0 {
+            return Ok(None);
+        }
+        let n = self.connection.last_insert_rowid();
+        if let (Some(index), Some(terms)) = (&mut self.terms, &held.terms) {
+            index.execute((n, terms))?;
+        }
+        Ok(Some(n))
     }
-    Ok(())
 }
 
 impl Version {
@@ -138,6 +181,9 @@ impl ToSql for Bound<'_> {
             Value::Int(int) => ToSqlOutput::from(*int),
             Value::Real(real) => ToSqlOutput::from(*real),
             Value::Text(text) => ToSqlOutput::from(text.as_str()),
+            Value::Set(words) => serde_json::to_string(words)
+                .map(ToSqlOutput::from)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
             Value::Id(id) => ToSqlOutput::from(id.as_bytes().as_slice()),
         })
     }
@@ -175,6 +221,7 @@ fn value(kind: Kind, stored: ValueRef<'_>) -> Option<Value> {
         (Kind::Text | Kind::Date | Kind::Choice(_), ValueRef::Text(text)) => {
             Value::Text(str::from_utf8(text).ok()?.to_owned())
         }
+        (Kind::Set, ValueRef::Text(text)) => Value::Set(serde_json::from_slice(text).ok()?),
         (Kind::Id, ValueRef::Blob(bytes)) => Value::Id(Uuid::from_slice(bytes).ok()?),
         _ => return None,
     })

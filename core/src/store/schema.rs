@@ -1,8 +1,10 @@
 //! The tables: numbered migrations, and a table for each entity of the model.
 
 use super::digest::Digest;
-use super::{StoreError, connection};
-use roundsman_model::{ENTITIES, EntityDef, FieldDef, Kind, Search};
+use super::outbox::{counter, set_counter};
+use super::{StoreError, connection, terms};
+use roundsman_model::{ENTITIES, EntityDef, FieldDef, Kind, Search, search};
+use roundsman_protocol::integrity;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -12,6 +14,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_outbox_and_cursors.sql"),
     include_str!("migrations/0002_digest.sql"),
     include_str!("migrations/0003_sealed_files.sql"),
+    include_str!("migrations/0004_sorts_of_changes.sql"),
+    include_str!("migrations/0005_search_and_buckets.sql"),
 ];
 
 /// The first version with digests.
@@ -19,6 +23,9 @@ const DIGESTS: usize = 2;
 
 /// The first version with sealed files.
 const SEALED_FILES: usize = 3;
+
+/// The counter that holds the fingerprint of the declarations the database was last opened with.
+const MODEL: &str = "model";
 
 /// The version of the database's tables.
 pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
@@ -50,15 +57,25 @@ pub(super) fn migrate(connection: &Connection, digest: &Digest) -> Result<(), St
         tx.execute_batch(sql)?;
     }
     let mut grown = false;
+    let mut unindexed = Vec::new();
     for table in TABLES.iter() {
         grown |= table.grow(&tx)?;
+        table.make_indexes(&tx)?;
+        if table.make_search(&tx)? {
+            unindexed.push(table);
+        }
     }
     digest.watch(&tx)?;
     digest.begin();
-    if grown {
-        // The server has sent what the new columns should hold already: read it all once more.
+    for table in unindexed {
+        terms::begin(&tx, table)?;
+    }
+    let model = fingerprint();
+    if grown || counter(&tx, MODEL)? != model {
+        // The server may have sent what another version of the app could not hold: read it all once more.
         tx.execute("DELETE FROM cursor", [])?;
     }
+    set_counter(&tx, MODEL, model)?;
     if !missing.is_empty() {
         tx.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
     }
@@ -71,18 +88,41 @@ pub(super) fn migrate(connection: &Connection, digest: &Digest) -> Result<(), St
     Ok(tx.commit()?)
 }
 
+/// Tells one set of declarations from another.
+fn fingerprint() -> u64 {
+    let hash = integrity::fingerprint(ENTITIES);
+    // SQLite's numbers have a sign.
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) >> 1
+}
+
 /// One entity's table and the statements on it. Columns of the store's own begin with an underscore.
 pub(super) struct Table {
     pub(super) def: &'static EntityDef,
     /// The full-text index, if any field is searched by.
-    pub(super) index: Option<String>,
+    pub(super) index: Option<Index>,
     /// `SELECT` and `FROM` for a whole row: `_n`, `id`, `_rev`, `_bucket`, `_state`, then the fields.
     pub(super) select: String,
     /// Parameters: `id`, `_rev`, `_bucket`, `_state`, the fields, the folded fields.
     pub(super) insert: String,
+    /// The same, which leaves a row of this id alone.
+    pub(super) add: String,
     /// Parameters as for `insert`, with `_n` in place of `id`.
     pub(super) update: String,
+    /// The places of the fields in the order of their names.
+    pub(super) by_name: Vec<usize>,
 }
+
+/// A full-text index and the statements on it.
+pub(super) struct Index {
+    pub(super) name: String,
+    /// Parameters: `_n`, the terms.
+    pub(super) insert: String,
+    /// Parameter: `_n`.
+    pub(super) delete: String,
+}
+
+/// Bytes of terms that are gathered in memory before they go to the index.
+const GATHERED: usize = 4 * 1024 * 1024;
 
 /// The place of the first field among the columns of [`Table::select`].
 pub(super) const FIRST_FIELD: usize = 5;
@@ -122,24 +162,24 @@ impl Table {
         let places: Vec<String> = (2..2 + written.len()).map(|place| format!("?{place}")).collect();
         let pairs: Vec<String> =
             written.iter().zip(&places).map(|(name, place)| format!("{name} = {place}")).collect();
+        let insert =
+            format!("INSERT INTO \"{name}\" (id, {}) VALUES (?1, {})", written.join(", "), places.join(", "));
         Self {
             def,
-            index: def
-                .fields
-                .iter()
-                .any(|field| field.search != Search::No)
-                .then(|| format!("{name}_search")),
+            index: def.fields.iter().any(|field| field.search != Search::No).then(|| Index::new(name)),
             select: format!("SELECT {read} FROM \"{name}\""),
-            insert: format!(
-                "INSERT INTO \"{name}\" (id, {}) VALUES (?1, {})",
-                written.join(", "),
-                places.join(", ")
-            ),
+            add: format!("{insert} ON CONFLICT (id) DO NOTHING"),
+            insert,
+            by_name: {
+                let mut places: Vec<usize> = (0..def.fields.len()).collect();
+                places.sort_by_key(|at| def.fields[*at].name);
+                places
+            },
             update: format!("UPDATE \"{name}\" SET {} WHERE _n = ?1", pairs.join(", ")),
         }
     }
 
-    /// Makes the table, or the columns and indexes that it lacks; whether there were any.
+    /// Makes the table, or the columns that it lacks; whether there were any.
     fn grow(&self, connection: &Connection) -> Result<bool, StoreError> {
         let name = self.def.name;
         let there = columns(connection, name)?;
@@ -151,8 +191,7 @@ impl Table {
                     _rev INTEGER NOT NULL,
                     _bucket TEXT NOT NULL,
                     _state INTEGER NOT NULL
-                 ) STRICT;
-                 CREATE INDEX \"{name}_by_bucket\" ON \"{name}\" (_bucket);"
+                 ) STRICT"
             ))?;
         }
         let fields = self.def.fields.iter().map(|field| (field.name.to_owned(), column_type(field.kind)));
@@ -162,27 +201,73 @@ impl Table {
             connection.execute_batch(&format!("ALTER TABLE \"{name}\" ADD COLUMN \"{column}\" {kind}"))?;
             grown = true;
         }
-        for field in self.def.fields.iter().filter(|field| field.indexed) {
+        Ok(grown)
+    }
+
+    /// Makes the indexes that are missing, but for that of the search. Built after the rows they take a fraction of the
+    /// time that keeping them in step takes.
+    pub(super) fn make_indexes(&self, connection: &Connection) -> Result<(), StoreError> {
+        for (index, key) in self.indexes() {
+            let name = self.def.name;
+            connection
+                .execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{index}\" ON \"{name}\" ({key})"))?;
+        }
+        Ok(())
+    }
+
+    /// Drops those indexes while the table is filled.
+    pub(super) fn drop_indexes(&self, connection: &Connection) -> Result<(), StoreError> {
+        for (index, _) in self.indexes() {
+            connection.execute_batch(&format!("DROP INDEX IF EXISTS \"{index}\""))?;
+        }
+        Ok(())
+    }
+
+    /// The names of the indexes, and what they are over.
+    fn indexes(&self) -> impl Iterator<Item = (String, String)> {
+        let name = self.def.name;
+        // Holds all that is asked about a whole bucket: no row has to be read for it.
+        let buckets = (format!("{name}_in_bucket"), "_bucket, _state, _rev, id".to_owned());
+        let fields = self.def.fields.iter().filter(|field| field.indexed).map(move |field| {
             let column = field.name;
             let key = if field.search == Search::Words {
                 format!("_folded_{column}, id")
             } else {
                 format!("\"{column}\"")
             };
-            connection.execute_batch(&format!(
-                "CREATE INDEX IF NOT EXISTS \"{name}_by_{column}\" ON \"{name}\" ({key})"
-            ))?;
+            (format!("{name}_by_{column}"), key)
+        });
+        std::iter::once(buckets).chain(fields)
+    }
+
+    /// Makes the search index if it is missing; whether there are rows for it already.
+    fn make_search(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let Some(Index { name: index, .. }) = &self.index else { return Ok(false) };
+        let there = "SELECT count(*) FROM sqlite_schema WHERE name = ?1";
+        if connection.query_row(there, [index], |row| row.get::<_, i64>(0))? > 0 {
+            return Ok(false);
         }
-        if let Some(index) = &self.index {
-            // Terms come folded and split from the model, so the tokenizer only has to split at spaces.
-            connection.execute_batch(&format!(
-                "CREATE VIRTUAL TABLE IF NOT EXISTS \"{index}\" USING fts5(
-                    terms, content = '', contentless_delete = 1, prefix = '1 2 3',
-                    tokenize = \"unicode61 remove_diacritics 0 categories 'L* N* Co M*'\"
-                 )"
-            ))?;
+        // Terms come folded and split from the model, so the tokenizer only has to split at spaces.
+        let mark = search::MARK;
+        connection.execute_batch(&format!(
+            "CREATE VIRTUAL TABLE \"{index}\" USING fts5(
+                terms, content = '', contentless_delete = 1, prefix = '2', tokenize = \"ascii tokenchars '{mark}'\"
+             );
+             INSERT INTO \"{index}\" (\"{index}\", rank) VALUES ('hashsize', {GATHERED})"
+        ))?;
+        let any = format!("SELECT EXISTS (SELECT 1 FROM \"{}\")", self.def.name);
+        Ok(connection.query_row(&any, [], |row| row.get(0))?)
+    }
+}
+
+impl Index {
+    fn new(entity: &str) -> Self {
+        let name = format!("{entity}_search");
+        Self {
+            insert: format!("INSERT INTO \"{name}\" (rowid, terms) VALUES (?1, ?2)"),
+            delete: format!("DELETE FROM \"{name}\" WHERE rowid = ?1"),
+            name,
         }
-        Ok(grown)
     }
 }
 
@@ -197,7 +282,7 @@ fn column_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Bool | Kind::Int | Kind::Time => "INTEGER",
         Kind::Real => "REAL",
-        Kind::Text | Kind::Date | Kind::Choice(_) => "TEXT",
+        Kind::Text | Kind::Date | Kind::Set | Kind::Choice(_) => "TEXT",
         Kind::Id => "BLOB",
     }
 }

@@ -3,12 +3,12 @@
 //! What the rep sees is that version with the entries laid over it in order. So a change from elsewhere slides
 //! under the rep's unsent work, and an entry that is discarded uncovers what the server has.
 
-use super::edit::{Edits, bucket, overlay};
+use super::edit::{Edits, bucket, lay};
 use super::rows::{self, RowState, Version, Whole};
 use super::schema::Table;
-use super::{StoreError, outbox};
-use chrono::{DateTime, Utc};
-use roundsman_model::{Bucket, EntityDef, FieldType, Fields, Kind, Rev};
+use super::{StoreError, conflicts, outbox};
+use roundsman_model::{Bucket, EntityDef, Fields, Rev, Value};
+use roundsman_protocol::sync::Change;
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ pub(super) fn find(
         .optional()?;
     let Some((rev, bucket, fields)) = found else { return Ok(None) };
     let fields = fields.map(|json| serde_json::from_str(&json)).transpose()?;
-    Ok(Some(Shadow { rev, bucket, fields: fields.map(|fields| tolerate(def, fields)) }))
+    Ok(Some(Shadow { rev, bucket, fields: fields.map(|fields| def.tolerate(fields)) }))
 }
 
 /// Forgets the server's version of a record.
@@ -63,6 +63,19 @@ pub(super) fn forget(connection: &Connection, def: &EntityDef, record: Uuid) -> 
     connection
         .prepare_cached("DELETE FROM shadow WHERE entity = ?1 AND record = ?2")?
         .execute((def.name, record.as_bytes()))?;
+    Ok(())
+}
+
+/// Forgets the server's versions in every bucket but these: of records that were removed here, and have no row.
+pub(super) fn keep_buckets(connection: &Connection, buckets: &[Bucket]) -> Result<(), StoreError> {
+    let known: Vec<Bucket> = {
+        let mut statement = connection.prepare_cached("SELECT DISTINCT bucket FROM shadow")?;
+        let rows = statement.query_map([], |row| row.get(0).map(Bucket))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for gone in known.iter().filter(|bucket| !buckets.contains(bucket)) {
+        connection.execute("DELETE FROM shadow WHERE bucket = ?1", [&gone.0])?;
+    }
     Ok(())
 }
 
@@ -76,8 +89,12 @@ impl Edits<'_> {
         let known = shadow.fields.is_some();
         let mut fields = shadow.fields.unwrap_or_default();
         let mut state = RowState::Clean;
+        let mut taken_away = false;
         for entry in &entries {
-            overlay(&mut fields, &entry.fields);
+            if entry.reason.is_none() {
+                taken_away = entry.change == Change::Delete;
+            }
+            lay(table.def, &mut fields, &entry.fields, &entry.was);
             if entry.reason.is_some() {
                 state = RowState::Rejected;
             } else if state == RowState::Clean {
@@ -88,14 +105,15 @@ impl Edits<'_> {
             forget(connection, table.def, record)?;
         }
         let stored = rows::find(connection, table, record)?;
-        if whole(table.def, &fields) {
+        if whole(table.def, &fields) && !taken_away {
             let bucket = if known { shadow.bucket } else { bucket(table.def, &fields) };
             let version = Version { rev: shadow.rev, bucket, state, fields };
             if rows::put(connection, table, record, stored.as_ref(), &version)? {
                 self.note(table, record);
             }
         } else if let Some(stored) = stored {
-            // The change that made the record was discarded, and the server never had it.
+            // It was removed here; or the change that made it was discarded, and the server never had it.
+            conflicts::left(connection, table, &stored)?;
             rows::remove(connection, table, &stored)?;
             self.note(table, record);
         }
@@ -103,26 +121,14 @@ impl Edits<'_> {
     }
 }
 
-/// The fields that this version of the app knows and can hold; those without a value are left out.
-pub(super) fn tolerate(def: &EntityDef, fields: Fields) -> Fields {
-    admit_each(def, fields).filter(|(_, value)| !value.is_null()).collect()
-}
-
-/// As [`tolerate`], with the fields that were emptied.
+/// The fields of a change that this version of the app knows and can hold, with those that were emptied.
 pub(super) fn tolerate_change(def: &EntityDef, fields: Fields) -> Fields {
-    admit_each(def, fields).collect()
-}
-
-fn admit_each(def: &EntityDef, fields: Fields) -> impl Iterator<Item = (String, roundsman_model::Value)> {
-    fields
-        .into_iter()
-        .filter_map(|(name, value)| def.admit(Fields::from([(name, value)])).ok())
-        .flatten()
-        .filter(|(name, value)| {
-            // A count of milliseconds may be no time at all.
-            let time = def.field(name).is_some_and(|field| matches!(field.kind, Kind::Time));
-            !time || Option::<DateTime<Utc>>::from_value(value).is_some()
-        })
+    let held = |(name, value): (String, Value)| {
+        let empties = value.is_null();
+        let value = def.field(&name)?.tolerate(value);
+        (empties || !value.is_null()).then_some((name, value))
+    };
+    fields.into_iter().filter_map(held).collect()
 }
 
 /// Whether the fields make a record that this version of the app can show.

@@ -5,6 +5,7 @@
 //! again by the next sync, and the server knows a repeat when it sees one.
 
 mod answer;
+mod intake;
 mod round_trip;
 mod tokens;
 
@@ -33,6 +34,8 @@ pub struct Report {
     pub bytes_down: u64,
     /// Requests made, refreshing of tokens and delivery of receipts included.
     pub requests: u32,
+    /// Buckets that did not hold what the server has, and were read anew.
+    pub healed: u64,
     /// Commands that were carried out or refused.
     pub events: Vec<DeviceEvent>,
 }
@@ -55,6 +58,13 @@ pub enum Step {
         /// Rows stored in all.
         rows: u64,
         /// Log entries of this bucket still to come.
+        left: u64,
+        /// Bytes of this answer that have come, as they came over the wire.
+        bytes: u64,
+    },
+    /// The search index is made anew, after an update of the app; a search finds what is indexed so far.
+    Indexing {
+        /// Rows still to be indexed.
         left: u64,
     },
 }

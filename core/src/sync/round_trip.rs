@@ -1,18 +1,20 @@
 //! One sync: round trips until nothing is left to send.
 
 use super::answer::Frames;
+use super::intake::{self, Intake};
 use super::{AccessToken, Progress, Report, Step};
 use crate::Error;
 use crate::device::{Device, DeviceEvent};
 use crate::net::{Api, Content, Endpoint};
-use crate::platform::{Clock, Entropy};
-use crate::store::Store;
+use crate::platform::{Clock, Entropy, Response};
+use crate::store::{Store, Verdict};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{Checkin, CheckinAnswer};
 use roundsman_protocol::rescue::RescueAnswer;
-use roundsman_protocol::sync::{Frame, Head, MAX_MUTATIONS, Mutation, MutationResult};
+use roundsman_protocol::sync::{Head, Line, MAX_MUTATIONS, Mutation, MutationResult};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
@@ -38,6 +40,7 @@ impl Syncer<'_> {
     /// Sends and receives until both sides have everything.
     pub(crate) async fn sync(&self, store: &Arc<Store>, progress: &dyn Progress) -> Result<Report, Error> {
         let mut report = Report::default();
+        index(store, progress).await?;
         loop {
             let more = self.round_trip(store, progress, &mut report).await?;
             if !more || report.events.iter().any(DeviceEvent::closes) {
@@ -129,25 +132,56 @@ impl Syncer<'_> {
         let (mutations, cursors, unsent) =
             on(store, |store| Ok((store.pending(MAX_MUTATIONS)?, store.cursors()?, store.unsent_count()?)))
                 .await?;
-        let head = Head { cursors, device: self.report(Some(unsent)).await? };
+        let told = on(store, Store::differences).await?;
+        let device = self.report(Some(unsent)).await?;
+        let head = Head { cursors, device, differences: told.clone() };
         let body = pack(&head, &mutations)?;
         progress.progress(Step::Sending { changes: mutations.len() as u64 });
 
-        let mut answer = self.send(store, body, report).await?;
+        let answer = self.send(store, body, report).await?;
+        let taken = self.take_answer(store, answer, unsent, progress, report).await;
+        // Even after a cut: nobody should wait for a list until the next sync.
+        intake::settle(store).await?;
+        let more = taken?;
+        if !told.is_empty() {
+            on(store, move |store| store.told(&told)).await?;
+        }
+        Ok(more || mutations.len() == MAX_MUTATIONS)
+    }
+
+    /// Carries out an answer frame by frame, and says whether another request is to follow.
+    async fn take_answer(
+        &self,
+        store: &Arc<Store>,
+        mut answer: Response,
+        unsent: u64,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
         let mut frames = Frames::new(answer.body.as_mut());
+        let mut intake = Intake::new(store, progress, report.received);
+        let mut paged = BTreeSet::new();
         let mut results = Vec::new();
-        let mut ended = false;
-        while let Some(frame) = frames.next().await? {
+        let (mut ended, mut more) = (false, false);
+        while let Some(frame) = intake.meanwhile(frames.next()).await?? {
+            intake.bytes = frames.bytes;
             // Results come in a row: they are stored together, before whatever follows them.
-            if let Frame::Result(result) = frame {
+            if let Line::Result(result) = frame {
                 results.push(result);
                 continue;
             }
             self.settle(store, &mut results, progress, report).await?;
             cancelled(progress)?;
+            if let Line::Page(page) = frame {
+                paged.insert(page.bucket.clone());
+                intake.take(page).await?;
+                continue;
+            }
+            intake.finish().await?;
+            report.received = intake.rows;
             match frame {
-                Frame::Result(_) => {}
-                Frame::Device(answer) => {
+                Line::Result(_) | Line::Page(_) => {}
+                Line::Device(answer) => {
                     let events = self.take(answer, Some(unsent)).await?;
                     let stop = events.iter().any(DeviceEvent::closes);
                     report.events.extend(events);
@@ -156,23 +190,26 @@ impl Syncer<'_> {
                         return Ok(false);
                     }
                 }
-                Frame::Buckets(buckets) => {
+                Line::Buckets(buckets) => {
                     report.removed += on(store, move |store| store.keep_buckets(&buckets)).await?;
                 }
-                Frame::Page(page) => {
-                    report.received += page.rows.len() as u64;
-                    let left = page.head.0.saturating_sub(page.cursor.0);
-                    on(store, move |store| store.apply_page(&page)).await?;
-                    progress.progress(Step::Receiving { rows: report.received, left });
+                Line::Checkpoint(checkpoint) => {
+                    let quiet = !paged.contains(&checkpoint.bucket);
+                    if let Verdict::Differs(difference) =
+                        on(store, move |store| store.meet(&checkpoint, quiet)).await?
+                    {
+                        tracing::warn!(rows = difference.found.rows, "a bucket differs from the server's");
+                        report.healed += u64::from(!difference.stays);
+                        more |= !difference.stays;
+                    }
                 }
-                Frame::End { .. } => ended = true,
+                Line::End { .. } => ended = true,
             }
         }
+        intake.finish().await?;
+        report.received = intake.rows;
         report.bytes_down += frames.bytes;
-        if !ended {
-            return Err(Error::BadAnswer);
-        }
-        Ok(mutations.len() == MAX_MUTATIONS)
+        if ended { Ok(more) } else { Err(Error::BadAnswer) }
     }
 
     async fn settle(
@@ -193,12 +230,7 @@ impl Syncer<'_> {
     }
 
     /// Sends a sync request; a token that is too old is renewed once.
-    async fn send(
-        &self,
-        store: &Arc<Store>,
-        body: Vec<u8>,
-        report: &mut Report,
-    ) -> Result<crate::platform::Response, Error> {
+    async fn send(&self, store: &Arc<Store>, body: Vec<u8>, report: &mut Report) -> Result<Response, Error> {
         let body = bytes::Bytes::from(body);
         let mut renewed = false;
         loop {
@@ -255,12 +287,22 @@ impl Syncer<'_> {
     }
 }
 
+/// Makes the search index whole, in short steps.
+async fn index(store: &Arc<Store>, progress: &dyn Progress) -> Result<(), Error> {
+    while on(store, Store::is_indexing).await? {
+        cancelled(progress)?;
+        let left = on(store, Store::index_more).await?;
+        progress.progress(Step::Indexing { left });
+    }
+    Ok(())
+}
+
 fn cancelled(progress: &dyn Progress) -> Result<(), Error> {
     if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
 /// Runs a piece of work on the store away from the executor.
-async fn on<T: Send + 'static>(
+pub(super) async fn on<T: Send + 'static>(
     store: &Arc<Store>,
     work: impl FnOnce(&Store) -> Result<T, crate::store::StoreError> + Send + 'static,
 ) -> Result<T, Error> {

@@ -3,6 +3,7 @@
 
 mod files;
 mod kit;
+mod merge;
 mod model;
 mod observers;
 mod outbox;

@@ -36,11 +36,13 @@ pub enum AlertKind {
     RootExpires,
     /// A device that wanted to be enrolled was refused: the digits did not match.
     EnrolmentRefused,
+    /// What a device holds is not what the server has sent; the device fetches it anew.
+    DataDiffers,
 }
 
 impl AlertKind {
     /// Every kind, with the name it is stored under.
-    pub(crate) const NAMES: [(Self, &'static str); 13] = [
+    pub(crate) const NAMES: [(Self, &'static str); 14] = [
         (Self::Copied, "copied"),
         (Self::StoreWentBack, "store_went_back"),
         (Self::TokenReuse, "token_reuse"),
@@ -54,6 +56,7 @@ impl AlertKind {
         (Self::AuditLog, "audit_log"),
         (Self::RootExpires, "root_expires"),
         (Self::EnrolmentRefused, "enrolment_refused"),
+        (Self::DataDiffers, "data_differs"),
     ];
 
     /// The words for people.
@@ -71,6 +74,7 @@ impl AlertKind {
             Self::WipeVoid => "the approvals of this device's wipe no longer count: propose it again",
             Self::AuditLog => "entries of this device's audit log are missing or were changed",
             Self::RootExpires => "the root expires: sign it anew with `root renew` and the root key",
+            Self::DataDiffers => "this device did not hold what the server has, and fetched it anew",
             Self::EnrolmentRefused => {
                 "an enrolment was refused, as the digits did not match: somebody may have seen the code"
             }

@@ -3,6 +3,7 @@
 use crate::keys::KeysError;
 use crate::random::NoEntropy;
 use crate::storage::StorageError;
+use roundsman_model::RuleError;
 use roundsman_protocol::root::RootError;
 
 /// Why an act was refused. Nothing has changed when it is.
@@ -99,6 +100,9 @@ pub enum AdminError {
     /// The rescued change was taken, dismissed, or has arrived from its device.
     #[error("the change is settled already")]
     AlreadySettled,
+    /// The change breaks a rule of the records.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// The server's keys can't be used; its data folder is damaged.
     #[error("the server's keys can't be used")]
     Keys,

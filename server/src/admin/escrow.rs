@@ -148,7 +148,7 @@ mod tests {
         let key = org.first.recovery.opening_key()?;
         assert_eq!(org.admin.restore_shares(org.boss, &text, &key)?.present, 2);
 
-        org.raw_database()?.execute("DELETE FROM share", [])?;
+        org.tamper("DELETE FROM share")?;
         let wrong = KeyFile::generate(KeyKind::Recovery, "another")?.opening_key()?;
         assert_eq!(org.admin.restore_shares(org.boss, &text, &wrong)?.other_key, 2);
         assert!(stored(&org, &phone)?.is_none());
@@ -170,7 +170,7 @@ mod tests {
         let phone = org.phone(org.rep("ana", &["A"])?)?;
         give(&org, &phone)?;
         let text = org.admin.export_shares(org.boss)?;
-        org.raw_database()?.execute("DELETE FROM share", [])?;
+        org.tamper("DELETE FROM share")?;
         let key = org.first.recovery.opening_key()?;
         for wrong in ["", "{}", &text[..text.len() - 9], &text.replace("v1", "v2")] {
             let refused = org.admin.restore_shares(org.boss, wrong, &key);

@@ -306,6 +306,7 @@ fn value(kind: Kind, text: &str) -> Option<Value> {
         Kind::Real => text.parse().ok().filter(|real: &f64| real.is_finite()).map(Value::Real),
         Kind::Int | Kind::Time => text.parse().ok().map(Value::Int),
         Kind::Bool => text.parse().ok().map(Value::Bool),
+        Kind::Set => Some(Value::set(text.split([',', ';']).map(|word| word.trim().to_owned()))),
         Kind::Text | Kind::Id | Kind::Date | Kind::Choice(_) => Some(text.into()),
     }
 }
@@ -346,8 +347,10 @@ fn write(tx: &mut dyn WriteTx, fields: Fields, stamp: Stamp) -> Result<Result<Ta
     }
     let base = before.as_ref().map_or(Rev(0), |record| record.rev);
     let id = before.as_ref().map_or_else(crate::random::uuid, |record| record.id);
-    let changed = match change(def, before.as_ref(), id, Edit { fields: &fields, base, stamp, device: None })
-    {
+    let nothing = Fields::new();
+    let was = before.as_ref().map_or(&nothing, |record| &record.fields);
+    let edit = Edit { fields: &fields, was, base, stamp, device: None };
+    let changed = match change(def, before.as_ref(), id, edit) {
         Ok(changed) => changed,
         Err(error) => return Ok(Err(error.into())),
     };

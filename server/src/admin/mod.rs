@@ -6,6 +6,7 @@
 mod alerts;
 mod approval_views;
 mod audit;
+mod conflicts;
 mod enrolments;
 mod error;
 mod escrow;
@@ -16,6 +17,7 @@ mod people;
 mod pins;
 mod policy;
 mod records;
+mod removed;
 mod rescue;
 mod roots;
 mod sign_in;
@@ -32,16 +34,18 @@ pub use approval_views::{
     ApprovalView, ApproverView, RootChange, RootProposal, RootView, WipeProposal, WipeStanding,
 };
 pub use audit::{AuditEntryView, AuditStatusView};
+pub use conflicts::{ConflictView, Settlement};
 pub use enrolments::EnrolmentView;
 pub use error::{AdminError, SignInError};
 pub use escrow::RestoredShares;
 pub use freeze::FreezeView;
 pub use import::{ImportError, ImportReport, Mapping, RowError, TerritoryFrom};
 pub use people::{NewUser, SecondFactor};
+pub use removed::RemovedView;
 pub use rescue::{DeviceRescue, RescueReport, RescueStanding, RescuedView, Taken, TakenAll, WaitingView};
 pub use views::{
-    ActView, CommandView, ConflictView, CustomerView, DeviceDetail, DeviceStatus, DeviceView, IssuedTicket,
-    PostureView, ReceiptView, Session, SignedIn, UserView, VisitView,
+    ActView, CommandView, CustomerView, DeviceDetail, DeviceStatus, DeviceView, IssuedTicket, PostureView,
+    ReceiptView, Session, SignedIn, UserView, VisitView,
 };
 
 pub use crate::audit::{Anchored, ChainVerdict, Verdict};
@@ -49,6 +53,7 @@ pub use crate::rescue::RescueCounts;
 pub use crate::storage::{RescueFilter, RescueState, StoredFault};
 
 pub(crate) use people::add_first_admin;
+pub(crate) use removed::forget_old;
 
 use crate::app::App;
 use crate::storage::{AdminAct, PeopleRead, WriteTx};

@@ -1,6 +1,6 @@
 //! Customers, rounds, visits and collisions.
 
-use super::{Admin, AdminError, ConflictView, CustomerView, VisitView, actor_name, allow, record, time};
+use super::{Admin, AdminError, CustomerView, VisitView, actor_name, allow, record};
 use crate::app::buckets;
 use crate::records::{change, load, store, text};
 use crate::storage::{ReadTx, StorageError, StoredRecord};
@@ -50,7 +50,8 @@ impl Admin {
             ]
             .map(|(name, value)| (name.to_owned(), value))
             .into();
-            let edit = Edit { fields: &fields, base: Rev(0), stamp: Stamp(0), device: None };
+            let edit =
+                Edit { fields: &fields, was: &Fields::new(), base: Rev(0), stamp: Stamp(0), device: None };
             let visit = change(Visit::DEF, None, crate::random::uuid(), edit)
                 .map_err(|_| AdminError::RoundInvalid)?;
             store(tx.as_mut(), Visit::DEF, None, &visit, None)?;
@@ -114,40 +115,9 @@ impl Admin {
         let tx = self.app.storage.read()?;
         tx.visits_on(day)?.into_iter().map(|visit| visit_view(tx.as_ref(), visit)).collect()
     }
-
-    /// The collisions found last, the latest first.
-    ///
-    /// # Errors
-    /// [`AdminError::Storage`].
-    pub fn conflicts(&self, limit: usize) -> Result<Vec<ConflictView>, AdminError> {
-        let tx = self.app.storage.read()?;
-        tx.conflicts(limit)?
-            .into_iter()
-            .map(|stored| {
-                let customer = if stored.entity == Visit::DEF.name {
-                    let visit = load(tx.as_ref(), Visit::DEF, stored.record)?;
-                    visit.and_then(|visit| visit.fields.get("customer").and_then(Value::as_id))
-                } else {
-                    Some(stored.record)
-                };
-                Ok(ConflictView {
-                    customer_name: customer_name(tx.as_ref(), customer)?,
-                    entity: stored.entity,
-                    record: stored.record,
-                    field: stored.conflict.field,
-                    kept: stored.conflict.kept,
-                    lost: stored.conflict.lost,
-                    rule: stored.conflict.rule,
-                    lost_is_mine: stored.conflict.lost_is_mine,
-                    device_name: tx.device(stored.device)?.map(|device| device.name).unwrap_or_default(),
-                    at: time(stored.at_ms),
-                })
-            })
-            .collect()
-    }
 }
 
-fn customer_view(record: StoredRecord) -> Result<CustomerView, StorageError> {
+pub(super) fn customer_view(record: StoredRecord) -> Result<CustomerView, StorageError> {
     let damaged = |_| StorageError::Damaged("customer");
     let fields = Customer::DEF.admit(record.fields).map_err(damaged)?;
     let customer = Customer::from_fields(record.id, &fields).map_err(damaged)?;
@@ -167,6 +137,8 @@ fn customer_view(record: StoredRecord) -> Result<CustomerView, StorageError> {
         lon: customer.lon,
         territory: customer.territory,
         notes: customer.notes,
+        tags: customer.tags,
+        samples: customer.samples,
     })
 }
 

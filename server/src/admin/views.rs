@@ -3,7 +3,7 @@
 use super::WipeProposal;
 use chrono::{DateTime, NaiveDate, Utc};
 use roundsman_model::visit::{Outcome, State, Verdict};
-use roundsman_model::{DeviceId, Merge, Role, UserId, Value};
+use roundsman_model::{DeviceId, Role, UserId};
 use roundsman_protocol::posture::Posture;
 use roundsman_protocol::receipt::Rescue;
 use uuid::Uuid;
@@ -225,6 +225,10 @@ pub struct CustomerView {
     pub territory: String,
     /// What every visitor should know.
     pub notes: Option<String>,
+    /// What the reps sort it by.
+    pub tags: Vec<String>,
+    /// Samples that were left with it, all told.
+    pub samples: Option<i64>,
 }
 
 /// A visit in a list.
@@ -262,31 +266,6 @@ pub struct VisitView {
     pub notes: Option<String>,
     /// What is to be done next.
     pub next_step: Option<String>,
-}
-
-/// A value that lost in a collision of two edits, and was kept.
-#[derive(Clone, Debug)]
-pub struct ConflictView {
-    /// The entity.
-    pub entity: String,
-    /// The record.
-    pub record: Uuid,
-    /// The customer's name, of the record itself or of the visit's customer.
-    pub customer_name: String,
-    /// The field.
-    pub field: String,
-    /// The value that stands.
-    pub kept: Value,
-    /// The value that lost.
-    pub lost: Value,
-    /// The rule that decided.
-    pub rule: Merge,
-    /// Whether the losing value came with the later request.
-    pub lost_is_mine: bool,
-    /// The name of the device whose request brought the collision to light.
-    pub device_name: String,
-    /// When the server found it.
-    pub at: DateTime<Utc>,
 }
 
 /// What an administrator did.

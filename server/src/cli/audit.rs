@@ -36,14 +36,14 @@ pub(crate) fn run(command: AuditCommand) -> Result<()> {
     match command {
         AuditCommand::Verify { data, anchors } => verify(&data, &anchors),
         AuditCommand::Anchor(data) => {
-            print!("{}", Admin::open(&data.dir)?.audit_anchor()?);
+            print!("{}", data.admin()?.audit_anchor()?);
             Ok(())
         }
     }
 }
 
 fn verify(data: &Data, anchors: &[PathBuf]) -> Result<()> {
-    let admin = Admin::open(&data.dir)?;
+    let admin = data.admin()?;
     let verdict = admin.verify_audit()?;
     let names = admin.devices()?;
     let mut rows: Vec<Vec<String>> = verdict

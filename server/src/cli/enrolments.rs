@@ -35,12 +35,12 @@ pub(crate) fn run(command: EnrolmentsCommand) -> Result<()> {
     match command {
         EnrolmentsCommand::List(data) => list(&data),
         EnrolmentsCommand::Confirm(Which { data, enrolment }) => {
-            Admin::open(&data.dir)?.confirm_enrolment(Admin::OPERATOR, enrolment)?;
+            data.admin()?.confirm_enrolment(Admin::OPERATOR, enrolment)?;
             println!("Confirmed. The device is let in when it next asks.");
             Ok(())
         }
         EnrolmentsCommand::Refuse(Which { data, enrolment }) => {
-            Admin::open(&data.dir)?.refuse_enrolment(Admin::OPERATOR, enrolment)?;
+            data.admin()?.refuse_enrolment(Admin::OPERATOR, enrolment)?;
             println!("Refused for good. Find out who else has seen the code before you issue another.");
             Ok(())
         }
@@ -48,7 +48,7 @@ pub(crate) fn run(command: EnrolmentsCommand) -> Result<()> {
 }
 
 fn list(data: &Data) -> Result<()> {
-    let admin = Admin::open(&data.dir)?;
+    let admin = data.admin()?;
     let waiting = admin.waiting_enrolments()?;
     if waiting.is_empty() {
         println!("No device waits.");

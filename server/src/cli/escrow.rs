@@ -30,7 +30,7 @@ pub(crate) enum EscrowCommand {
 pub(crate) fn run(command: EscrowCommand) -> Result<()> {
     match command {
         EscrowCommand::Export(data) => {
-            print!("{}", Admin::open(&data.dir)?.export_shares(Admin::OPERATOR)?);
+            print!("{}", data.admin()?.export_shares(Admin::OPERATOR)?);
         }
         EscrowCommand::Restore { data, key, shares } => {
             let file = KeyFile::read(&key).with_context(|| format!("{} can't be used", key.display()))?;
@@ -38,7 +38,7 @@ pub(crate) fn run(command: EscrowCommand) -> Result<()> {
             let text = std::fs::read_to_string(&shares)
                 .with_context(|| format!("{} can't be read", shares.display()))?;
             let key = file.opening_key()?;
-            let done = Admin::open(&data.dir)?.restore_shares(Admin::OPERATOR, &text, &key)?;
+            let done = data.admin()?.restore_shares(Admin::OPERATOR, &text, &key)?;
             println!(
                 "{} restored, {} present already, {} of wiped or unknown devices, {} sealed to another key",
                 done.restored, done.present, done.gone, done.other_key

@@ -39,7 +39,7 @@ pub(crate) struct Unlock {
 }
 
 pub(crate) fn lock(args: &Lock) -> Result<()> {
-    let admin = Admin::open(&args.data.dir)?;
+    let admin = args.data.admin()?;
     let Some(device) = args.which.device else {
         let locked = admin.lock_all(Admin::OPERATOR, &args.reason)?;
         println!("{locked} devices are told to lock; each does so the next time it is online.");
@@ -52,7 +52,7 @@ pub(crate) fn lock(args: &Lock) -> Result<()> {
 }
 
 pub(crate) fn unlock(args: &Unlock) -> Result<()> {
-    let admin = Admin::open(&args.data.dir)?;
+    let admin = args.data.admin()?;
     let Some(device) = args.which.device else {
         return match admin.unlock_all(Admin::OPERATOR) {
             Err(AdminError::NotLocked) => bail!("devices were not locked together; name one with --device"),

@@ -97,14 +97,14 @@ pub(crate) struct LeaseArgs {
 pub(crate) fn run(command: PolicyCommand) -> Result<()> {
     match command {
         PolicyCommand::Show(data) => {
-            let policy = serde_json::to_value(Admin::open(&data.dir)?.policy()?)?;
+            let policy = serde_json::to_value(data.admin()?.policy()?)?;
             println!("{}", serde_json::to_string_pretty(&without_fixed(policy))?);
             Ok(())
         }
         PolicyCommand::Set { data, file } => {
             let text = std::fs::read(&file).with_context(|| format!("{} can't be read", file.display()))?;
             let change: Value = serde_json::from_slice(&text).context("the file is not JSON")?;
-            let admin = Admin::open(&data.dir)?;
+            let admin = data.admin()?;
             let mut policy = serde_json::to_value(admin.policy()?)?;
             merge(&mut policy, without_fixed(change))?;
             let policy =
@@ -120,7 +120,7 @@ pub(crate) fn run(command: PolicyCommand) -> Result<()> {
 }
 
 fn enrolments(data: &Data, confirm: Option<Switch>) -> Result<()> {
-    let admin = Admin::open(&data.dir)?;
+    let admin = data.admin()?;
     if let Some(confirm) = confirm {
         admin.set_confirms_enrolments(Admin::OPERATOR, confirm == Switch::On)?;
     }
@@ -135,7 +135,7 @@ fn enrolments(data: &Data, confirm: Option<Switch>) -> Result<()> {
 }
 
 fn leash(args: &LeashArgs) -> Result<()> {
-    let admin = Admin::open(&args.data.dir)?;
+    let admin = args.data.admin()?;
     let before = admin.policy()?;
     let leash_h = if args.off { None } else { args.hours.or(before.leash_h) };
     if leash_h != before.leash_h {
@@ -151,7 +151,7 @@ fn leash(args: &LeashArgs) -> Result<()> {
 }
 
 fn lease(args: &LeaseArgs) -> Result<()> {
-    let admin = Admin::open(&args.data.dir)?;
+    let admin = args.data.admin()?;
     let before = admin.lease_terms()?;
     let days = |days: u32| days * Lease::DAY_S;
     let terms = LeaseTerms {

@@ -27,9 +27,16 @@ pub(crate) struct Rescue {
 
 #[derive(Args)]
 struct Open {
+    // Not `Data`, flattened: clap does not see that an optional group is there by a group inside it.
     /// The server's data folder.
     #[arg(long = "data", value_name = "DIR")]
     dir: PathBuf,
+    /// The PostgreSQL that instances share [env: ROUNDSMAN_DATABASE]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Certificates (PEM) of those who sign the database server's [env: ROUNDSMAN_DATABASE_CA]
+    #[arg(long, value_name = "FILE")]
+    database_ca: Option<PathBuf>,
     /// The file of the private rescue key. Keep it offline again afterwards.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -88,14 +95,14 @@ struct Which {
 /// Does it.
 pub(crate) fn run(rescue: Rescue) -> Result<()> {
     match (rescue.command, rescue.open) {
-        (None, Some(args)) => open(&args),
+        (None, Some(args)) => open(args),
         (Some(RescueCommand::List { data, device, void }), _) => list(&data, device, void),
         (Some(RescueCommand::Take { data, which, device }), _) => match which.change {
             Some(change) => take(&data, change),
             None => take_all(&data, device),
         },
         (Some(RescueCommand::Dismiss { data, change }), _) => {
-            Admin::open(&data.dir)?.dismiss_rescued(Admin::OPERATOR, change)?;
+            data.admin()?.dismiss_rescued(Admin::OPERATOR, change)?;
             println!("Dismissed.");
             Ok(())
         }
@@ -103,12 +110,14 @@ pub(crate) fn run(rescue: Rescue) -> Result<()> {
     }
 }
 
-fn open(args: &Open) -> Result<()> {
+fn open(args: Open) -> Result<()> {
     let text = std::fs::read_to_string(&args.key)
         .map(Zeroizing::new)
         .with_context(|| format!("{} can't be read", args.key.display()))?;
     let key = rescue_key_from_text(&text).with_context(|| format!("{} can't be used", args.key.display()))?;
-    let report = Admin::open(&args.dir)?.open_rescue(Admin::OPERATOR, &key)?;
+    let report = Data { dir: args.dir, database: args.database, database_ca: args.database_ca }
+        .admin()?
+        .open_rescue(Admin::OPERATOR, &key)?;
     let rows: Vec<Vec<String>> = report
         .devices
         .iter()
@@ -135,7 +144,7 @@ fn open(args: &Open) -> Result<()> {
 }
 
 fn list(data: &Data, device: Option<Uuid>, void: bool) -> Result<()> {
-    let changes = waiting(&Admin::open(&data.dir)?, device, void, LISTED)?;
+    let changes = waiting(&data.admin()?, device, void, LISTED)?;
     let rows: Vec<Vec<String>> = changes
         .iter()
         .map(|change| {
@@ -170,7 +179,7 @@ fn waiting(admin: &Admin, device: Option<Uuid>, void: bool, limit: usize) -> Res
 }
 
 fn take(data: &Data, change: Uuid) -> Result<()> {
-    match Admin::open(&data.dir)?.take_rescued(Admin::OPERATOR, change)? {
+    match data.admin()?.take_rescued(Admin::OPERATOR, change)? {
         Taken::Applied => println!("Taken."),
         Taken::Refused(reason) => bail!("refused, and still waiting: {reason}"),
     }
@@ -178,7 +187,7 @@ fn take(data: &Data, change: Uuid) -> Result<()> {
 }
 
 fn take_all(data: &Data, device: Option<Uuid>) -> Result<()> {
-    let admin = Admin::open(&data.dir)?;
+    let admin = data.admin()?;
     let devices: BTreeSet<DeviceId> = match device {
         Some(device) => [DeviceId(device)].into(),
         None => admin.devices()?.into_iter().map(|device| device.id).collect(),

@@ -112,7 +112,7 @@ pub(crate) struct Signed {
 pub(crate) fn run(command: RootCommand) -> Result<()> {
     let (signed, change) = match command {
         RootCommand::Show(data) => {
-            show(&Admin::open(&data.dir)?.root()?);
+            show(&data.admin()?.root()?);
             return Ok(());
         }
         RootCommand::AddApprover { signed, name, public } => {
@@ -135,7 +135,7 @@ pub(crate) fn run(command: RootCommand) -> Result<()> {
         }
         RootCommand::Renew { signed } => (signed, RootChange::default()),
         RootCommand::SetPins { signed, pins, emergency } => {
-            let in_use = Admin::open(&signed.data.dir)?.pins().first().copied();
+            let in_use = signed.data.admin()?.pins().first().copied();
             if !in_use.is_some_and(|in_use| pins.contains(&in_use)) {
                 println!(
                     "The key of the present certificate is not among them: devices then reach this server only if its \
@@ -153,13 +153,13 @@ pub(crate) fn run(command: RootCommand) -> Result<()> {
 }
 
 fn approvers(signed: &Signed) -> Result<Vec<(String, PublicKey)>> {
-    let root = Admin::open(&signed.data.dir)?.root()?;
+    let root = signed.data.admin()?.root()?;
     Ok(root.approvers.into_iter().map(|approver| (approver.label, approver.public)).collect())
 }
 
 /// Drafts the next root, signs it here, and makes it the present one.
 fn publish(signed: &Signed, change: RootChange) -> Result<()> {
-    let admin = Admin::open(&signed.data.dir)?;
+    let admin = signed.data.admin()?;
     let keys = signed.root_keys.iter().map(|path| {
         let key = KeyFile::read(path).with_context(|| format!("{} can't be used", path.display()))?;
         key.expect(KeyKind::Root)?;
@@ -177,7 +177,8 @@ fn publish(signed: &Signed, change: RootChange) -> Result<()> {
 }
 
 fn bundle(data: &Data, after: u32, out: Option<&Path>) -> Result<()> {
-    let text = Admin::open(&data.dir)?
+    let text = data
+        .admin()?
         .root_bundle(after)
         .with_context(|| format!("there is no root after {after}"))?
         .to_text();

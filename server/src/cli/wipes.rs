@@ -70,7 +70,7 @@ pub(crate) struct Alerts {
 }
 
 pub(crate) fn propose(args: &Propose) -> Result<()> {
-    let admin = Admin::open(&args.data.dir)?;
+    let admin = args.data.admin()?;
     let device = DeviceId(args.device);
     let proposal = match admin.propose_wipe(Admin::OPERATOR, device, &args.reason, args.discard_unsent) {
         Err(AdminError::NotFound) => bail!("no device has this id; `devices` lists them"),
@@ -82,7 +82,7 @@ pub(crate) fn propose(args: &Propose) -> Result<()> {
 }
 
 pub(crate) fn approve(args: &Approve) -> Result<()> {
-    let admin = Admin::open(&args.data.dir)?;
+    let admin = args.data.admin()?;
     let key = KeyFile::read(&args.key).with_context(|| format!("{} can't be used", args.key.display()))?;
     key.expect(KeyKind::Approver)?;
     let mut waiting = admin.wipe_proposals()?;
@@ -122,7 +122,7 @@ pub(crate) fn approver(command: &ApproverCommand) -> Result<()> {
 }
 
 pub(crate) fn alerts(args: &Alerts) -> Result<()> {
-    let admin = Admin::open(&args.data.dir)?;
+    let admin = args.data.admin()?;
     if let Some(seen) = args.seen {
         match admin.acknowledge(Admin::OPERATOR, seen) {
             Err(AdminError::NotFound) => bail!("no alert has this id; `alerts` lists them"),

@@ -44,6 +44,7 @@ impl AlertRow {
             | AlertKind::Withheld
             | AlertKind::WipeVoid => Badge { tone: "red", text: "Act" },
             AlertKind::BootsAlternate
+            | AlertKind::DataDiffers
             | AlertKind::TurnMissing
             | AlertKind::Posture
             | AlertKind::RootExpires
@@ -75,6 +76,9 @@ fn next(kind: AlertKind) -> &'static str {
             "Have the rep show the phone. If there is any doubt, lock it and enrol it anew."
         }
         AlertKind::Withheld => "Have the rep use another network: this one may stand in the way.",
+        AlertKind::DataDiffers => {
+            "Once is no harm: a disk may fail. If it comes again or stays, replace the phone, and tell the makers of the app."
+        }
         AlertKind::Posture => "Have the rep put the phone right; it opens again with its next report.",
         AlertKind::Receipt => "Don't believe what this device reports. Treat it as lost.",
         AlertKind::WipeBreaker => {

@@ -19,6 +19,7 @@ const PAGE: usize = 50;
 const MAX_QUERY: usize = 100;
 
 struct Row {
+    id: Uuid,
     name: String,
     code: String,
     brand: String,
@@ -26,6 +27,7 @@ struct Row {
     town: String,
     phone: String,
     territory: String,
+    tags: Vec<String>,
     placed: bool,
 }
 
@@ -33,6 +35,7 @@ impl From<CustomerView> for Row {
     fn from(customer: CustomerView) -> Self {
         let town = [customer.postcode, customer.city, customer.region];
         Self {
+            id: customer.id,
             placed: customer.lat.is_some() && customer.lon.is_some(),
             name: customer.name,
             code: customer.code,
@@ -41,6 +44,7 @@ impl From<CustomerView> for Row {
             town: town.into_iter().flatten().collect::<Vec<_>>().join(" "),
             phone: customer.phone.unwrap_or_default(),
             territory: customer.territory,
+            tags: customer.tags,
         }
     }
 }

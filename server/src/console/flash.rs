@@ -24,12 +24,16 @@ pub(super) enum Flash {
     EnrolmentConfirmed,
     EnrolmentRefused,
     EnrolmentsSet,
+    ConflictSettled,
+    CustomerRemoved,
+    CustomerRestored,
+    CustomerErased,
     Frozen,
     FreezeLifted,
 }
 
 impl Flash {
-    const ALL: [(Self, &'static str, &'static str); 16] = [
+    const ALL: [(Self, &'static str, &'static str); 20] = [
         (Self::Locked, "locked", "Lock ordered. The device carries it out the next time it is online."),
         (
             Self::UnlockGranted,
@@ -64,6 +68,14 @@ impl Flash {
             "enrolments-set",
             "Saved. It holds for every code that is scanned from now on.",
         ),
+        (Self::ConflictSettled, "conflict-settled", "Settled. Devices follow with their next sync."),
+        (
+            Self::CustomerRemoved,
+            "customer-removed",
+            "Removed. It leaves the devices with their next sync, and can be brought back from here.",
+        ),
+        (Self::CustomerRestored, "customer-restored", "Brought back as it was."),
+        (Self::CustomerErased, "customer-erased", "Erased for good."),
         (
             Self::Frozen,
             "frozen",

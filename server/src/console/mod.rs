@@ -14,6 +14,7 @@ mod assets;
 mod audit;
 mod commands;
 mod condition;
+mod conflicts;
 mod customers;
 mod devices;
 mod enrol;
@@ -24,6 +25,7 @@ mod headers;
 mod import;
 mod overview;
 mod page;
+mod removed;
 mod rescue;
 mod rules;
 mod shelf;
@@ -127,7 +129,12 @@ pub(crate) fn router(admin: Admin) -> Router {
         )
         .route("/console/import/{job}", get(import::show).post(import::start))
         .route("/console/visits", get(visits::list))
-        .route("/console/conflicts", get(visits::conflicts))
+        .route("/console/conflicts", get(conflicts::page))
+        .route("/console/conflicts/{conflict}", post(conflicts::settle))
+        .route("/console/customers/{customer}/remove", post(removed::remove))
+        .route("/console/removed", get(removed::page))
+        .route("/console/removed/{customer}/restore", post(removed::restore))
+        .route("/console/removed/{customer}/erase", post(removed::erase))
         .route("/console/static/{file}", get(assets::file))
         .route("/console/{*rest}", any(missing))
         .method_not_allowed_fallback(wrong_method)

@@ -213,6 +213,7 @@ pub(super) fn value(entity_name: &str, field: &str, value: &Value) -> String {
         (_, Value::Int(int)) => int.to_string(),
         (_, Value::Real(real)) => real.to_string(),
         (_, Value::Text(text)) => text.clone(),
+        (_, Value::Set(words)) => words.join(", "),
         (_, Value::Id(id)) => id.to_string(),
     }
 }
@@ -224,6 +225,8 @@ pub(super) fn rule(rule: Merge) -> &'static str {
         Merge::Latest => "the later edit stays",
         Merge::Max => "the greater number stays",
         Merge::Append => "both texts are kept, one below the other",
+        Merge::Union => "every word that was added stays",
+        Merge::Delta => "the amounts add up",
         Merge::Immutable => "the first value stays for good",
     }
 }

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod approvals;
+mod conflicts;
 mod enrolments;
 mod forms;
 mod freeze;
@@ -175,6 +176,7 @@ async fn without_a_session_every_page_leads_to_sign_in() -> TestResult {
         "/console/import",
         "/console/visits",
         "/console/conflicts",
+        "/console/removed",
     ] {
         let page = browser.get(path).await?;
         assert_eq!((page.status, page.goes_to()), (StatusCode::SEE_OTHER, "/console/sign-in"), "{path}");

@@ -1,10 +1,10 @@
-//! The visits that were made, and the edits that collided.
+//! The visits that were made.
 
 use super::Console;
 use super::page::{PageError, Shell, Tab, render};
 use super::show::{self, Badge, When};
 use super::visitor::Visitor;
-use crate::admin::{ConflictView, VisitView};
+use crate::admin::VisitView;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -60,52 +60,4 @@ pub(super) async fn list(State(console): State<Console>, visitor: Visitor) -> Re
     let visits = console.ask(|admin| admin.recent_visits(LIMIT)).await?;
     let rows = visits.iter().map(|visit| VisitRow::new(visit, now)).collect();
     render(&visitor, StatusCode::OK, &VisitsPage { shell: Shell::new(&console, &visitor, Tab::Visits), rows })
-}
-
-struct ConflictRow {
-    entity: String,
-    customer: String,
-    field: String,
-    kept: String,
-    lost: String,
-    rule: &'static str,
-    side: &'static str,
-    device: String,
-    at: When,
-}
-
-impl ConflictRow {
-    fn new(conflict: &ConflictView, now: DateTime<Utc>) -> Self {
-        let value = |value| show::value(&conflict.entity, &conflict.field, value);
-        Self {
-            entity: show::field(&conflict.entity),
-            customer: conflict.customer_name.clone(),
-            field: show::field(&conflict.field),
-            kept: value(&conflict.kept),
-            lost: value(&conflict.lost),
-            rule: show::rule(conflict.rule),
-            side: if conflict.lost_is_mine { "sent by" } else { "replaced by" },
-            device: conflict.device_name.clone(),
-            at: When::new(conflict.at, now),
-        }
-    }
-}
-
-#[derive(Template)]
-#[template(path = "conflicts.html")]
-struct ConflictsPage {
-    shell: Shell,
-    rows: Vec<ConflictRow>,
-}
-
-/// The latest collisions.
-pub(super) async fn conflicts(
-    State(console): State<Console>,
-    visitor: Visitor,
-) -> Result<Response, PageError> {
-    let now = Utc::now();
-    let found = console.ask(|admin| admin.conflicts(LIMIT)).await?;
-    let rows = found.iter().map(|conflict| ConflictRow::new(conflict, now)).collect();
-    let shell = Shell::new(&console, &visitor, Tab::Conflicts);
-    render(&visitor, StatusCode::OK, &ConflictsPage { shell, rows })
 }

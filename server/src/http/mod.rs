@@ -11,7 +11,6 @@ mod sync;
 mod token;
 
 use crate::app::App;
-use crate::random::NoEntropy;
 use crate::refusal::Refusal;
 use axum::Router;
 use axum::body::Bytes;
@@ -27,6 +26,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 /// The most bytes of a JSON body.
 const MAX_JSON: usize = 1024 * 1024;
@@ -53,8 +53,8 @@ pub(crate) struct Api {
 type Shared = Arc<Api>;
 
 /// The routes under `/v1`, and the probes.
-pub(crate) fn router(app: Arc<App>) -> Result<Router, NoEntropy> {
-    let api = Arc::new(Api { app, proofs: Proofs::new()?, slots: Semaphore::new(MAX_REQUESTS) });
+pub(crate) fn router(app: Arc<App>, nonce_key: Zeroizing<[u8; 32]>) -> Router {
+    let api = Arc::new(Api { app, proofs: Proofs::new(nonce_key), slots: Semaphore::new(MAX_REQUESTS) });
     let v1 = Router::new()
         .route("/v1/root", get(root::get))
         .route("/v1/enrol", post(enrol::post))
@@ -71,7 +71,7 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, NoEntropy> {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(api);
-    Ok(v1.merge(probes))
+    v1.merge(probes)
 }
 
 /// Turns too many requests away, ends those that take too long, and gives every answer the nonce for the next

@@ -45,7 +45,10 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Malformed => StatusCode::BAD_REQUEST,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::NotFound | ErrorCode::TicketUnknown => StatusCode::NOT_FOUND,
-        ErrorCode::TicketExpired | ErrorCode::TicketUsed | ErrorCode::EnrolmentExpired => StatusCode::GONE,
+        ErrorCode::TicketExpired
+        | ErrorCode::TicketUsed
+        | ErrorCode::EnrolmentExpired
+        | ErrorCode::UpdateNeeded => StatusCode::GONE,
         ErrorCode::ProofInvalid
         | ErrorCode::UseDpopNonce
         | ErrorCode::TokenExpired

@@ -1,4 +1,5 @@
-//! Where the server keeps everything: a trait, and its embedded implementation on SQLite with SQLCipher.
+//! Where the server keeps everything: a trait, and its implementations: embedded on SQLite with SQLCipher, or on
+//! PostgreSQL, where several instances share one database. Both run the same statements, which are in `sql`.
 //!
 //! The rules of the system stand above these traits and know no SQL. Everything here blocks; async code calls
 //! it inside `spawn_blocking`. A transaction that is dropped without [`WriteTx::commit`] has had no effect.
@@ -8,10 +9,17 @@ mod approvals;
 mod audit;
 mod enrolments;
 mod fleet;
+mod integrity;
+mod notice;
 mod people;
+pub(crate) mod postgres;
 mod records;
+mod removed;
 mod rescue;
+mod sql;
 pub(crate) mod sqlite;
+#[cfg(test)]
+mod tests;
 
 pub use alerts::{AlertsRead, AlertsWrite, StoredAlert, StoredWatch, TurnState};
 pub use approvals::{ApprovalsRead, ApprovalsWrite, ProposalState, StoredApproval, StoredProposal};
@@ -21,13 +29,20 @@ pub use fleet::{
     CommandState, FleetRead, FleetWrite, RefreshToken, StoredCommand, StoredDevice, StoredForm,
     StoredMutation, StoredReceipt, StoredShare, StoredTicket,
 };
+pub use integrity::{IntegrityRead, IntegrityWrite, LogLine};
+pub use notice::Notice;
 pub use people::{AdminAct, PeopleRead, PeopleWrite, StoredSession, StoredUser};
 pub use records::{LogEntry, LogRow, RecordsRead, RecordsWrite, StoredConflict, StoredRecord};
+pub use removed::{RemovedRead, RemovedWrite, StoredRemoval};
 pub use rescue::{
     RescueFilter, RescueRead, RescueState, RescueWrite, StoredRescue, StoredSegment, StoredWaiting,
 };
 
 use std::error::Error;
+use tokio::sync::broadcast;
+
+/// How many notices are kept for a subscriber that is slow to take them.
+pub(crate) const NOTICES: usize = 1024;
 
 /// Why the storage did not do what it was asked. The transaction has had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +60,12 @@ pub enum StorageError {
     /// This build has no encryption in its SQLite.
     #[error("this build's database has no encryption; it will not be used")]
     NotEncrypted,
+    /// The database server can't be reached, or the connection was lost. The next call tries again.
+    #[error("the database can't be reached; see that it runs and that its address is right")]
+    Unreachable(#[source] Box<dyn Error + Send + Sync>),
+    /// The address of the database can't be used.
+    #[error("the database's address can't be used: {0}")]
+    Address(&'static str),
     /// The database was written by a later version.
     #[error("the database was written by a later version of the server; use that one")]
     Newer,
@@ -64,13 +85,33 @@ pub trait Storage: Send + Sync {
     /// Begins to read. What is read is of one moment.
     fn read(&self) -> Result<Box<dyn ReadTx + '_>>;
 
-    /// Begins to write. There is one writer at a time; others wait.
+    /// Begins to write. There is one writer at a time, among all instances; others wait.
     fn write(&self) -> Result<Box<dyn WriteTx + '_>>;
+
+    /// What commits change from now on, in this instance and in others. A subscriber that fell behind, or one whose
+    /// connection to the others was cut, hears [`broadcast::error::RecvError::Lagged`] or [`Notice::Anything`]: then anything
+    /// may have changed.
+    fn subscribe(&self) -> broadcast::Receiver<Notice>;
+
+    /// Where instances share this storage: notes the proof of a request, and answers whether it is new to all of them.
+    /// `None` where there is one instance alone, which remembers by itself.
+    fn note_proof(&self, _proof: &[u8; 32], _now_ms: i64) -> Result<Option<bool>> {
+        Ok(None)
+    }
 }
 
 /// A view of one moment.
 pub trait ReadTx:
-    RecordsRead + PeopleRead + FleetRead + EnrolmentsRead + ApprovalsRead + AlertsRead + RescueRead + AuditRead
+    RecordsRead
+    + RemovedRead
+    + IntegrityRead
+    + PeopleRead
+    + FleetRead
+    + EnrolmentsRead
+    + ApprovalsRead
+    + AlertsRead
+    + RescueRead
+    + AuditRead
 {
 }
 
@@ -78,6 +119,8 @@ pub trait ReadTx:
 pub trait WriteTx:
     ReadTx
     + RecordsWrite
+    + RemovedWrite
+    + IntegrityWrite
     + PeopleWrite
     + FleetWrite
     + EnrolmentsWrite

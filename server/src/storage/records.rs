@@ -36,8 +36,8 @@ pub struct LogRow {
     pub record: Uuid,
     /// The record's version, or the version that took it out of the bucket.
     pub rev: Rev,
-    /// The fields now; nothing if the record left the bucket.
-    pub fields: Option<Fields>,
+    /// The fields now, as JSON; nothing if the record left the bucket.
+    pub fields: Option<String>,
 }
 
 /// What to write to a bucket's log.

@@ -1,16 +1,17 @@
 //! Applying a device's mutations.
 
 use crate::app::buckets;
-use crate::records::{self, load};
+use crate::collisions;
+use crate::records::{self, Origin, load};
 use crate::refusal::Refusal;
 use crate::rescue;
-use crate::storage::{self, StorageError, StoredMutation, StoredUser, WriteTx};
+use crate::storage::{self, StorageError, StoredMutation, StoredRecord, StoredRemoval, StoredUser, WriteTx};
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_model::customer::Customer;
 use roundsman_model::merge::Edit;
 use roundsman_model::visit::Visit;
 use roundsman_model::{
-    Bucket, DeviceId, DeviceSeq, Entity, EntityDef, Fields, Role, RuleError, Stamp, Value,
+    Bucket, DeviceId, DeviceSeq, Entity, EntityDef, Fields, Role, RuleError, Scope, Stamp, Value,
 };
 use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome};
 use roundsman_protocol::{ErrorCode, Problem};
@@ -147,25 +148,30 @@ impl Author<'_> {
     fn apply(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> Result<Outcome, Failure> {
         let def = roundsman_model::entity(&mutation.entity).ok_or(RuleError::UnknownEntity)?;
         let before = load(tx, def, mutation.record)?;
+        if def.scope == Scope::Record {
+            return Err(RuleError::NotAllowed.into());
+        }
         if before.as_ref().is_some_and(|record| !self.buckets.contains(&record.bucket)) {
             return Err(RuleError::NoSuchRecord.into());
         }
-        if mutation.change == Change::Delete {
-            let record = before.ok_or(RuleError::NoSuchRecord)?;
-            self.may_delete(def, &record.fields)?;
-            let rev = records::remove(tx, record)?;
-            return Ok(Outcome::Applied { rev, conflicts: vec![] });
+        match mutation.change {
+            Change::Put => {}
+            Change::Delete => return self.delete(tx, def, mutation, before),
+            Change::Restore => return self.restore(tx, def, mutation, before),
+            Change::Other => return Err(RuleError::Other.into()),
         }
-        if before.is_none() && (mutation.base.0 > 0 || tx.record(def.name, mutation.record)?.is_some()) {
-            return Err(RuleError::NoSuchRecord.into());
+        if before.is_none() {
+            self.may_be_new(tx, def, mutation)?;
         }
         let mut fields = def.admit(mutation.fields.clone())?;
+        let was = def.admit(mutation.was.clone())?;
         let old = before.as_ref().map(|record| &record.fields);
         if def.name == Visit::DEF.name {
             self.settle_visit(tx, old, &mut fields)?;
         }
         let edit = Edit {
             fields: &fields,
+            was: &was,
             base: mutation.base,
             stamp: self.plausible(mutation.stamp),
             device: Some(self.device),
@@ -174,11 +180,66 @@ impl Author<'_> {
         if !self.buckets.contains(&change.record.bucket) {
             return Err(RuleError::NotAllowed.into());
         }
-        if def.name == Customer::DEF.name {
-            code_is_free(tx, &change.record.fields, mutation)?;
-        }
-        records::store(tx, def, before.as_ref(), &change, Some((self.device, self.now.timestamp_millis())))?;
+        records::code_is_free(tx, def, mutation.record, &change.record.fields)??;
+        let at_ms = self.now.timestamp_millis();
+        let origin = Origin { device: self.device, user: self.user.id, at_ms };
+        records::store(tx, def, before.as_ref(), &change, Some(origin))?;
+        collisions::settle(tx, mutation.record, &mutation.settles)?;
         Ok(Outcome::Applied { rev: change.record.rev, conflicts: change.conflicts })
+    }
+
+    fn delete(
+        &self,
+        tx: &mut dyn WriteTx,
+        def: &EntityDef,
+        mutation: &Mutation,
+        before: Option<StoredRecord>,
+    ) -> Result<Outcome, Failure> {
+        let Some(record) = before else {
+            // Somebody else was first: both wanted the same.
+            let removal = self.removal(tx, def, mutation)?.ok_or(RuleError::NoSuchRecord)?;
+            self.may_delete(def, &def.admit(removal.record.fields)?)?;
+            return Ok(Outcome::Applied { rev: removal.record.rev, conflicts: vec![] });
+        };
+        self.may_delete(def, &record.fields)?;
+        let rev = records::remove(tx, record, Some(self.user.id), self.now.timestamp_millis())?;
+        Ok(Outcome::Applied { rev, conflicts: vec![] })
+    }
+
+    fn restore(
+        &self,
+        tx: &mut dyn WriteTx,
+        def: &EntityDef,
+        mutation: &Mutation,
+        before: Option<StoredRecord>,
+    ) -> Result<Outcome, Failure> {
+        if let Some(record) = before {
+            return Ok(Outcome::Applied { rev: record.rev, conflicts: vec![] });
+        }
+        let removal = self.removal(tx, def, mutation)?.ok_or(RuleError::NoSuchRecord)?;
+        self.may_delete(def, &def.admit(removal.record.fields.clone())?)?;
+        let rev = records::restore(tx, def, removal)??;
+        Ok(Outcome::Applied { rev, conflicts: vec![] })
+    }
+
+    /// What the record held when it was removed from one of the author's buckets.
+    fn removal(
+        &self,
+        tx: &dyn WriteTx,
+        def: &EntityDef,
+        mutation: &Mutation,
+    ) -> storage::Result<Option<StoredRemoval>> {
+        let removal = tx.removal(def.name, mutation.record)?;
+        Ok(removal.filter(|removal| self.buckets.contains(&removal.record.bucket)))
+    }
+
+    /// Whether a record that does not stand may be made. The id of one that was removed is never used again.
+    fn may_be_new(&self, tx: &dyn WriteTx, def: &EntityDef, mutation: &Mutation) -> Result<(), Failure> {
+        match tx.record(def.name, mutation.record)? {
+            Some(gone) if self.buckets.contains(&gone.bucket) => Err(RuleError::Removed.into()),
+            None if mutation.base.0 == 0 => Ok(()),
+            _ => Err(RuleError::NoSuchRecord.into()),
+        }
     }
 
     fn may_delete(&self, def: &EntityDef, fields: &Fields) -> Result<(), RuleError> {
@@ -219,13 +280,5 @@ impl Author<'_> {
     fn plausible(&self, stamp: Stamp) -> Stamp {
         let latest = (self.now + MAX_AHEAD).timestamp_millis().max(0) as u64;
         if stamp.millis() > latest { Stamp(latest << 16) } else { stamp }
-    }
-}
-
-fn code_is_free(tx: &dyn WriteTx, fields: &Fields, mutation: &Mutation) -> Result<(), Failure> {
-    let code = fields.get("code").and_then(Value::as_text).unwrap_or_default();
-    match tx.customer_by_code(code)? {
-        Some(other) if other.id != mutation.record => Err(RuleError::NotAllowed.into()),
-        _ => Ok(()),
     }
 }

@@ -1,27 +1,35 @@
 //! `POST /v1/sync`: takes a device's changes in, exactly once, and gives it what changed elsewhere.
 
 pub(crate) mod apply;
+#[cfg(test)]
+mod merge_tests;
 mod pull;
 #[cfg(test)]
 mod tests;
 
-use crate::admin::DeviceStatus;
+use crate::admin::{AlertKind, DeviceStatus};
 use crate::app::{App, buckets};
+use crate::devices::alerts;
 use crate::refusal::Refusal;
+use crate::storage::{StoredDevice, WriteTx};
 use crate::{devices, tokens};
 use chrono::{DateTime, Utc};
-use pull::Feed;
+use pull::{Feed, StoredPage};
 use roundsman_model::{Bucket, Seq};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::CheckinAnswer;
+use roundsman_protocol::integrity::Difference;
 use roundsman_protocol::keys::DeviceKey;
-use roundsman_protocol::sync::{Frame, Head, Mutation, MutationResult};
+use roundsman_protocol::sync::{Head, Line, Mutation, MutationResult};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// A frame with a page as it is stored.
+pub(crate) type Sent = Line<StoredPage>;
+
 /// What a request leads to: frames that are ready, and the pages still to be read.
 pub(crate) struct Answer {
-    ready: VecDeque<Frame>,
+    ready: VecDeque<Sent>,
     feed: Option<Feed>,
     server_time: DateTime<Utc>,
     ended: bool,
@@ -43,6 +51,9 @@ pub(crate) fn run(
     let user = tx.user(device.user)?.ok_or(ErrorCode::TokenInvalid)?;
     let keys = app.keys(tx.as_ref())?;
     let report = devices::check_in(tx.as_mut(), &keys, &mut device, &head.device, now)?;
+    for difference in &head.differences {
+        tell(tx.as_mut(), &device, difference, now)?;
+    }
     tx.commit()?;
 
     // Work that was done before a lock or a wipe arrives is the rep's, and is taken.
@@ -65,6 +76,23 @@ pub(crate) fn run(
     Ok(Answer::new(report, results, mine, feed, now))
 }
 
+/// Raises an alert about a bucket that a device did not hold as it was sent.
+fn tell(
+    tx: &mut dyn WriteTx,
+    device: &StoredDevice,
+    difference: &Difference,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let (bucket, found, expected) = (&difference.bucket, difference.found.rows, difference.expected.rows);
+    let short: String = bucket.0.chars().take(MAX_NAME).collect();
+    let stays = if difference.stays { "; it still differs after all of it was fetched anew" } else { "" };
+    let detail = format!("{short}: {found} records on the device, {expected} here{stays}");
+    Ok(alerts::raise(tx, AlertKind::DataDiffers, Some(device.id), detail, now)?)
+}
+
+/// The most characters of a bucket's name in an alert: a device may say anything.
+const MAX_NAME: usize = 80;
+
 impl Answer {
     fn new(
         report: CheckinAnswer,
@@ -73,29 +101,34 @@ impl Answer {
         feed: Option<Feed>,
         server_time: DateTime<Utc>,
     ) -> Self {
-        let mut ready: VecDeque<Frame> = [Frame::Device(report)].into();
-        ready.extend(results.into_iter().map(Frame::Result));
+        let mut ready: VecDeque<Sent> = [Sent::Device(report)].into();
+        ready.extend(results.into_iter().map(Sent::Result));
         if feed.is_some() {
-            ready.push_back(Frame::Buckets(mine));
+            ready.push_back(Sent::Buckets(mine));
         }
         Self { ready, feed, server_time, ended: false }
     }
 
-    /// The next frame; `None` after [`Frame::End`].
-    pub(crate) fn next(&mut self) -> Result<Option<Frame>, Refusal> {
+    /// The next frame; `None` after the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Sent>, Refusal> {
         if let Some(frame) = self.ready.pop_front() {
             return Ok(Some(frame));
         }
-        if let Some(feed) = &mut self.feed
-            && let Some(page) = feed.next()?
-        {
-            return Ok(Some(Frame::Page(page)));
+        if let Some(feed) = &mut self.feed {
+            if let Some(page) = feed.next()? {
+                return Ok(Some(Sent::Page(page)));
+            }
+            self.ready.extend(feed.checkpoints()?.into_iter().map(Sent::Checkpoint));
+            self.feed = None;
+            if let Some(frame) = self.ready.pop_front() {
+                return Ok(Some(frame));
+            }
         }
         if self.ended {
             return Ok(None);
         }
         self.ended = true;
-        Ok(Some(Frame::End { server_time: self.server_time }))
+        Ok(Some(Sent::End { server_time: self.server_time }))
     }
 
     /// Whether frames are ready without reading pages.

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fmt::Write;
 use uuid::Uuid;
 
-fn outcomes(frames: &[Frame]) -> Vec<Outcome> {
+pub(super) fn outcomes(frames: &[Frame]) -> Vec<Outcome> {
     frames
         .iter()
         .filter_map(|frame| match frame {
@@ -31,7 +31,7 @@ fn pages(frames: &[Frame]) -> Vec<&Page> {
         .collect()
 }
 
-fn rows(frames: &[Frame]) -> Vec<&Row> {
+pub(super) fn rows(frames: &[Frame]) -> Vec<&Row> {
     pages(frames).into_iter().flat_map(|page| &page.rows).collect()
 }
 
@@ -46,7 +46,7 @@ fn refused(result: TestResult<Vec<Frame>>) -> Option<(ErrorCode, Option<DeviceSe
     result.err().and_then(problem).map(|problem| (problem.code, problem.expected))
 }
 
-fn rejected(outcome: &Outcome) -> Option<&RuleError> {
+pub(super) fn rejected(outcome: &Outcome) -> Option<&RuleError> {
     match outcome {
         Outcome::Rejected { reason } => Some(reason),
         Outcome::Applied { .. } => None,
@@ -54,7 +54,7 @@ fn rejected(outcome: &Outcome) -> Option<&RuleError> {
 }
 
 /// A planned visit by the phone's own rep.
-fn visit(phone: &mut Phone, rep: Uuid, customer: Uuid, extra: &[(&str, Value)]) -> Mutation {
+pub(super) fn visit(phone: &mut Phone, rep: Uuid, customer: Uuid, extra: &[(&str, Value)]) -> Mutation {
     let mut fields = vec![
         ("customer", Value::Id(customer)),
         ("rep", Value::Id(rep)),
@@ -66,7 +66,7 @@ fn visit(phone: &mut Phone, rep: Uuid, customer: Uuid, extra: &[(&str, Value)]) 
     phone.put("visit", Uuid::now_v7(), 0, &fields)
 }
 
-fn value(row: &Row, name: &str) -> Option<Value> {
+pub(super) fn value(row: &Row, name: &str) -> Option<Value> {
     row.fields.as_ref().and_then(|fields: &Fields| fields.get(name).cloned())
 }
 

@@ -37,6 +37,7 @@ pub(crate) async fn rig() -> TestResult<Rig> {
     let first_admin = Some(NewAdmin { email: "admin@example.com".into(), name: "Boss".into(), password });
     let server = Server::start(Config {
         data_dir: dir.path().to_owned(),
+        database: None,
         listen: "127.0.0.1:0".parse()?,
         public_url: None,
         org_name: "Test".into(),

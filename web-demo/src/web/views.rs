@@ -126,10 +126,10 @@ impl From<SyncSeen> for SyncView {
             SyncSeen::Never => Self::Never,
             SyncSeen::Running(step) => {
                 let (sending, settled, rows, left) = match step {
-                    None => (0, 0, 0, 0),
+                    None | Some(Step::Indexing { .. }) => (0, 0, 0, 0),
                     Some(Step::Sending { changes }) => (changes, 0, 0, 0),
                     Some(Step::Settled { changes }) => (0, changes, 0, 0),
-                    Some(Step::Receiving { rows, left }) => (0, 0, rows, left),
+                    Some(Step::Receiving { rows, left, .. }) => (0, 0, rows, left),
                 };
                 Self::Running { sending, settled, rows, left }
             }

@@ -1,20 +1,14 @@
 //! The storage on SQLite with SQLCipher: one file, one writer, several readers.
 
-mod alerts;
-mod approvals;
-mod audit;
-mod enrolments;
-mod fleet;
-mod people;
-mod records;
-mod rescue;
-
-use super::{ReadTx, Result, Storage, StorageError, WriteTx};
-use rusqlite::{Connection, OpenFlags};
+use super::sql::{Cell, Cells, Database, Param, Row, Tx};
+use super::{NOTICES, Notice, ReadTx, Result, Storage, StorageError, WriteTx};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags, ToSql};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use uuid::Uuid;
+use tokio::sync::broadcast;
 use zeroize::Zeroizing;
 
 const MIGRATIONS: &[&str] = &[
@@ -22,6 +16,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_approvers_and_alerts.sql"),
     include_str!("migrations/0003_rescue_and_audit.sql"),
     include_str!("migrations/0004_enrolments.sql"),
+    include_str!("migrations/0005_removed_and_collisions.sql"),
+    include_str!("migrations/0006_bucket_sums.sql"),
 ];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.
@@ -39,6 +35,7 @@ pub(crate) struct Sqlite {
     key: DatabaseKey,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    notices: broadcast::Sender<Notice>,
 }
 
 impl Sqlite {
@@ -46,7 +43,9 @@ impl Sqlite {
     pub(crate) fn open(path: &Path, key: DatabaseKey) -> Result<Self> {
         let mut writer = connect(path, &key)?;
         migrate(&mut writer)?;
-        Ok(Self { path: path.to_owned(), key, writer: Mutex::new(writer), readers: Mutex::default() })
+        let notices = broadcast::Sender::new(NOTICES);
+        let (path, writer) = (path.to_owned(), Mutex::new(writer));
+        Ok(Self { path, key, writer, readers: Mutex::default(), notices })
     }
 }
 
@@ -104,13 +103,18 @@ impl Storage for Sqlite {
             None => connect(&self.path, &self.key)?,
         };
         conn.execute_batch("BEGIN DEFERRED")?;
-        Ok(Box::new(Tx { conn: Lease::Reader(&self.readers, Some(conn)), open: true }))
+        let conn = Lease::Reader(&self.readers, Some(conn));
+        Ok(Box::new(Tx::new(Transaction { conn, open: true, notices: &self.notices })))
     }
 
     fn write(&self) -> Result<Box<dyn WriteTx + '_>> {
         let conn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         conn.execute_batch("BEGIN IMMEDIATE")?;
-        Ok(Box::new(Tx { conn: Lease::Writer(conn), open: true }))
+        Ok(Box::new(Tx::new(Transaction { conn: Lease::Writer(conn), open: true, notices: &self.notices })))
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
     }
 }
 
@@ -129,59 +133,84 @@ enum Lease<'a> {
 }
 
 /// A transaction; rolled back when dropped, unless it was committed.
-struct Tx<'a> {
+struct Transaction<'a> {
     conn: Lease<'a>,
     open: bool,
+    notices: &'a broadcast::Sender<Notice>,
 }
 
-impl Tx<'_> {
+impl Transaction<'_> {
     fn conn(&self) -> Result<&Connection> {
         match &self.conn {
             Lease::Writer(conn) => Ok(conn),
             Lease::Reader(_, conn) => conn.as_ref().ok_or(StorageError::Damaged("transaction")),
         }
     }
+}
 
-    /// Runs a statement that changes rows, and says how many.
-    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize> {
-        Ok(self.conn()?.prepare_cached(sql)?.execute(params)?)
+impl Database for Transaction<'_> {
+    fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<usize> {
+        Ok(self.conn()?.prepare_cached(sql)?.execute(rusqlite::params_from_iter(params))?)
     }
 
-    /// Reads at most one row.
-    fn one<T>(
+    fn each(
         &self,
         sql: &str,
-        params: impl rusqlite::Params,
-        read: impl FnOnce(&rusqlite::Row<'_>) -> Result<T>,
-    ) -> Result<Option<T>> {
+        params: &[Param<'_>],
+        read: &mut dyn FnMut(&Row<'_>) -> Result<bool>,
+    ) -> Result<()> {
         let mut statement = self.conn()?.prepare_cached(sql)?;
-        let mut rows = statement.query(params)?;
-        let found = rows.next()?.map(read).transpose()?;
-        if found.is_none() {
-            authentic(self.conn()?)?;
-        }
-        Ok(found)
-    }
-
-    /// Reads every row.
-    fn all<T>(
-        &self,
-        sql: &str,
-        params: impl rusqlite::Params,
-        mut read: impl FnMut(&rusqlite::Row<'_>) -> Result<T>,
-    ) -> Result<Vec<T>> {
-        let mut statement = self.conn()?.prepare_cached(sql)?;
-        let mut rows = statement.query(params)?;
-        let mut found = Vec::new();
+        let mut rows = statement.query(rusqlite::params_from_iter(params))?;
         while let Some(row) = rows.next()? {
-            found.push(read(row)?);
+            if !read(&Row(row))? {
+                return Ok(());
+            }
         }
+        authentic(self.conn()?)
+    }
+
+    fn search_clause(&self) -> &'static str {
+        "AND n IN (SELECT rowid FROM record_search WHERE record_search MATCH ?4)"
+    }
+
+    fn search_query(&self, query: &str) -> String {
+        query.to_owned()
+    }
+
+    fn index_terms(&self, n: i64, terms: &str) -> Result<()> {
+        let n = Param::Int(n);
+        self.run("DELETE FROM record_search WHERE rowid = ?1", std::slice::from_ref(&n))?;
+        if !terms.is_empty() {
+            let terms = Param::Text(Cow::Borrowed(terms));
+            self.run("INSERT INTO record_search (rowid, terms) VALUES (?1, ?2)", &[n, terms])?;
+        }
+        Ok(())
+    }
+
+    // The whole file is encrypted.
+    fn sealed(&self, _label: &str, secret: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        Ok(Zeroizing::new(secret.to_vec()))
+    }
+
+    fn opened(&self, _label: &str, stored: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>> {
+        Ok(stored)
+    }
+
+    fn commit(mut self: Box<Self>, notices: Vec<Notice>) -> Result<()> {
         authentic(self.conn()?)?;
-        Ok(found)
+        #[cfg(feature = "simulation")]
+        crate::simulation::before_commit()?;
+        self.conn()?.execute_batch("COMMIT")?;
+        self.open = false;
+        for notice in notices {
+            // An error means that nobody listens.
+            let _nobody = self.notices.send(notice);
+        }
+        Ok(())
     }
 }
 
-impl Drop for Tx<'_> {
+impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open
             && let Ok(conn) = self.conn()
@@ -200,70 +229,29 @@ impl Drop for Tx<'_> {
     }
 }
 
-impl ReadTx for Tx<'_> {}
-
-impl WriteTx for Tx<'_> {
-    fn commit(mut self: Box<Self>) -> Result<()> {
-        authentic(self.conn()?)?;
-        #[cfg(feature = "simulation")]
-        crate::simulation::before_commit()?;
-        self.conn()?.execute_batch("COMMIT")?;
-        self.open = false;
-        Ok(())
+impl Cells for rusqlite::Row<'_> {
+    fn cell(&self, column: &str) -> Result<Cell<'_>> {
+        Ok(match self.get_ref(column)? {
+            ValueRef::Null => Cell::Null,
+            ValueRef::Integer(value) => Cell::Int(value),
+            ValueRef::Text(text) => Cell::Text(Cow::Borrowed(
+                std::str::from_utf8(text).map_err(|_| StorageError::Damaged("text"))?,
+            )),
+            ValueRef::Blob(bytes) => Cell::Blob(bytes),
+            ValueRef::Real(_) => return Err(StorageError::Damaged("number")),
+        })
     }
 }
 
-/// An id's bytes, for a parameter.
-fn blob(id: &Uuid) -> &[u8] {
-    id.as_bytes()
-}
-
-/// Fixed-size bytes of a column.
-fn bytes<const N: usize>(row: &rusqlite::Row<'_>, column: &str) -> Result<[u8; N]> {
-    let bytes: Vec<u8> = row.get(column)?;
-    bytes.try_into().map_err(|_| StorageError::Damaged("key or hash"))
-}
-
-/// Fixed-size bytes of a column that may be empty.
-fn maybe_bytes<const N: usize>(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<[u8; N]>> {
-    let bytes: Option<Vec<u8>> = row.get(column)?;
-    bytes.map(|bytes| bytes.try_into().map_err(|_| StorageError::Damaged("key or hash"))).transpose()
-}
-
-fn id(row: &rusqlite::Row<'_>, column: &str) -> Result<Uuid> {
-    bytes(row, column).map(Uuid::from_bytes)
-}
-
-fn number(row: &rusqlite::Row<'_>, column: &str) -> Result<u64> {
-    let number: i64 = row.get(column)?;
-    u64::try_from(number).map_err(|_| StorageError::Damaged("number"))
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|_| StorageError::Damaged("value"))
-}
-
-/// The name that a value is stored under.
-fn name_of<T: PartialEq>(names: &[(T, &'static str)], value: &T) -> Result<&'static str> {
-    names
-        .iter()
-        .find(|(known, _)| known == value)
-        .map(|(_, name)| *name)
-        .ok_or(StorageError::Damaged("state"))
-}
-
-/// The value that is stored under a name.
-fn by_name<T: Copy>(names: &[(T, &'static str)], text: &str) -> Result<T> {
-    names
-        .iter()
-        .find(|(_, name)| *name == text)
-        .map(|(value, _)| *value)
-        .ok_or(StorageError::Damaged("state"))
-}
-
-fn json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: &str) -> Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|_| StorageError::Damaged("value"))
+impl ToSql for Param<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
 }
 
 #[cfg(test)]

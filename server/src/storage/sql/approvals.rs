@@ -1,6 +1,6 @@
 //! SQL of roots, approvers, proposed wipes and policies.
 
-use super::{Tx, blob, by_name, bytes, id, json, maybe_bytes, name_of, number, to_json};
+use super::{Row, Tx, blob, by_name, bytes, id, json, maybe_bytes, name_of, number, params, to_json};
 use crate::storage::{
     ApprovalsRead, ApprovalsWrite, ProposalState, Result, StorageError, StoredApproval, StoredProposal,
 };
@@ -8,7 +8,6 @@ use roundsman_model::{DeviceId, UserId};
 use roundsman_protocol::keys::KeyId;
 use roundsman_protocol::policy::Policy;
 use roundsman_protocol::root::PublicKey;
-use rusqlite::{Row, params};
 use uuid::Uuid;
 
 const STATES: [(ProposalState, &str); 3] = [
@@ -34,11 +33,13 @@ fn proposal(row: &Row<'_>) -> Result<StoredProposal> {
 
 impl ApprovalsRead for Tx<'_> {
     fn root_version(&self) -> Result<Option<u32>> {
-        self.one("SELECT version FROM root ORDER BY version DESC LIMIT 1", [], |row| Ok(row.get("version")?))
+        self.one("SELECT version FROM root ORDER BY version DESC LIMIT 1", params![], |row| {
+            row.get("version")
+        })
     }
 
     fn root_times(&self) -> Result<Vec<(Vec<u8>, i64)>> {
-        self.all("SELECT envelope, published_ms FROM root ORDER BY version", [], |row| {
+        self.all("SELECT envelope, published_ms FROM root ORDER BY version", params![], |row| {
             Ok((row.get("envelope")?, row.get("published_ms")?))
         })
     }
@@ -47,48 +48,60 @@ impl ApprovalsRead for Tx<'_> {
         self.all(
             "SELECT envelope FROM root WHERE version > ?1 ORDER BY version LIMIT ?2",
             params![version, limit as i64],
-            |row| Ok(row.get("envelope")?),
+            |row| row.get("envelope"),
         )
     }
 
     fn approver_label(&self, key: KeyId) -> Result<Option<String>> {
-        self.one("SELECT label FROM approver WHERE id = ?1", [key.0.as_slice()], |row| Ok(row.get("label")?))
+        self.one("SELECT label FROM approver WHERE id = ?1", params![key.0.as_slice()], |row| {
+            row.get("label")
+        })
     }
 
     fn proposal(&self, id: Uuid) -> Result<Option<StoredProposal>> {
-        self.one("SELECT * FROM wipe_proposal WHERE id = ?1", [blob(&id)], proposal)
+        self.one("SELECT * FROM wipe_proposal WHERE id = ?1", params![blob(&id)], proposal)
     }
 
     fn proposals_of(&self, device: DeviceId) -> Result<Vec<StoredProposal>> {
-        self.all("SELECT * FROM wipe_proposal WHERE device = ?1 ORDER BY n", [blob(&device.0)], proposal)
+        self.all(
+            "SELECT * FROM wipe_proposal WHERE device = ?1 ORDER BY n",
+            params![blob(&device.0)],
+            proposal,
+        )
     }
 
     fn waiting_proposals(&self) -> Result<Vec<StoredProposal>> {
-        self.all("SELECT * FROM wipe_proposal WHERE state = 'waiting' ORDER BY n", [], proposal)
+        self.all("SELECT * FROM wipe_proposal WHERE state = 'waiting' ORDER BY n", params![], proposal)
     }
 
     fn approvals(&self, proposal: Uuid) -> Result<Vec<StoredApproval>> {
-        self.all("SELECT * FROM wipe_approval WHERE proposal = ?1 ORDER BY n", [blob(&proposal)], |row| {
-            Ok(StoredApproval {
-                key: KeyId(bytes(row, "key")?),
-                label: row.get("label")?,
-                signature: bytes(row, "signature")?,
-                at_ms: row.get("at_ms")?,
-            })
-        })
+        self.all(
+            "SELECT * FROM wipe_approval WHERE proposal = ?1 ORDER BY n",
+            params![blob(&proposal)],
+            |row| {
+                Ok(StoredApproval {
+                    key: KeyId(bytes(row, "key")?),
+                    label: row.get("label")?,
+                    signature: bytes(row, "signature")?,
+                    at_ms: row.get("at_ms")?,
+                })
+            },
+        )
     }
 
     fn wipes_since(&self, since_ms: i64) -> Result<(u64, Option<i64>)> {
         let found = self.one(
             "SELECT count(*) AS n, min(issued_ms) AS first FROM wipe_proposal WHERE issued_ms > ?1",
-            [since_ms],
+            params![since_ms],
             |row| Ok((number(row, "n")?, row.get("first")?)),
         )?;
         Ok(found.unwrap_or((0, None)))
     }
 
     fn policy(&self) -> Result<Option<Policy>> {
-        self.one("SELECT policy FROM policy ORDER BY version DESC LIMIT 1", [], |row| json(row, "policy"))
+        self.one("SELECT policy FROM policy ORDER BY version DESC LIMIT 1", params![], |row| {
+            json(row, "policy")
+        })
     }
 }
 
@@ -134,8 +147,8 @@ impl ApprovalsWrite for Tx<'_> {
 
     fn add_approval(&mut self, proposal: Uuid, approval: &StoredApproval) -> Result<bool> {
         let added = self.run(
-            "INSERT OR IGNORE INTO wipe_approval (proposal, key, label, signature, at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO wipe_approval (proposal, key, label, signature, at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             params![
                 blob(&proposal),
                 approval.key.0.as_slice(),

@@ -1,12 +1,11 @@
 //! SQL of segments and rescued changes.
 
-use super::{Tx, blob, by_name, bytes, id, json, name_of, number, to_json};
+use super::{Row, Tx, blob, by_name, bytes, id, json, name_of, number, params, to_json};
 use crate::storage::{
     RescueFilter, RescueRead, RescueState, RescueWrite, Result, StorageError, StoredMutation, StoredRescue,
     StoredSegment, StoredWaiting,
 };
 use roundsman_model::{DeviceId, DeviceSeq, UserId};
-use rusqlite::{Row, params};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -46,7 +45,7 @@ impl RescueRead for Tx<'_> {
     fn segment(&self, device: DeviceId, segment: Uuid) -> Result<Option<StoredSegment>> {
         self.one(
             "SELECT * FROM segment WHERE device = ?1 AND segment = ?2",
-            [blob(&device.0), blob(&segment)],
+            params![blob(&device.0), blob(&segment)],
             |row| {
                 Ok(StoredSegment {
                     device,
@@ -63,16 +62,16 @@ impl RescueRead for Tx<'_> {
     }
 
     fn sealed_segments(&self) -> Result<Vec<(DeviceId, Uuid)>> {
-        self.all("SELECT device, segment FROM segment WHERE opened_ms IS NULL ORDER BY n", [], |row| {
+        self.all("SELECT device, segment FROM segment WHERE opened_ms IS NULL ORDER BY n", params![], |row| {
             Ok((DeviceId(id(row, "device")?), id(row, "segment")?))
         })
     }
 
     fn waiting_segments(&self) -> Result<Vec<StoredWaiting>> {
         self.all(
-            "SELECT device, count(*) AS segments, sum(changes) AS changes, max(received_ms) AS received_ms
-             FROM segment WHERE opened_ms IS NULL GROUP BY device ORDER BY max(received_ms) DESC",
-            [],
+            "SELECT device, count(*) AS segments, CAST(sum(changes) AS BIGINT) AS changes, max(received_ms) AS received_ms
+             FROM segment WHERE opened_ms IS NULL GROUP BY device ORDER BY max(received_ms) DESC, device",
+            params![],
             |row| {
                 Ok(StoredWaiting {
                     device: DeviceId(id(row, "device")?),
@@ -85,19 +84,20 @@ impl RescueRead for Tx<'_> {
     }
 
     fn segment_bytes(&self, device: DeviceId) -> Result<u64> {
-        let sql = "SELECT coalesce(sum(max(length(bytes), 1024)), 0) AS total FROM segment WHERE device = ?1";
-        Ok(self.one(sql, [blob(&device.0)], |row| number(row, "total"))?.unwrap_or(0))
+        let sql = "SELECT CAST(coalesce(sum(CASE WHEN length(bytes) > 1024 THEN length(bytes) ELSE 1024 END), 0) AS BIGINT)
+                   AS total FROM segment WHERE device = ?1";
+        Ok(self.one(sql, params![blob(&device.0)], |row| number(row, "total"))?.unwrap_or(0))
     }
 
     fn rescued_change(&self, change: Uuid) -> Result<Option<StoredRescue>> {
-        self.one("SELECT * FROM rescued WHERE change_id = ?1", [blob(&change)], rescue)
+        self.one("SELECT * FROM rescued WHERE change_id = ?1", params![blob(&change)], rescue)
     }
 
     fn rescued(&self, filter: &RescueFilter) -> Result<Vec<StoredRescue>> {
         let state = filter.state.map(|state| name_of(&STATES, &state)).transpose()?;
         self.all(
-            "SELECT * FROM rescued WHERE (?1 IS NULL OR device = ?1) AND (?2 IS NULL OR state = ?2)
-             AND (?3 OR void = 0) ORDER BY device, commit_seq, seq LIMIT ?4",
+            "SELECT * FROM rescued WHERE device = coalesce(?1, device) AND state = coalesce(?2, state)
+             AND (?3 = 1 OR void = 0) ORDER BY device, commit_seq, seq LIMIT ?4",
             params![
                 filter.device.as_ref().map(|device| blob(&device.0)),
                 state,
@@ -110,13 +110,13 @@ impl RescueRead for Tx<'_> {
 
     fn rescued_waiting(&self, device: Option<DeviceId>) -> Result<u64> {
         let sql = "SELECT count(*) AS n FROM rescued
-                   WHERE (?1 IS NULL OR device = ?1) AND state = 'needs_review' AND void = 0";
+                   WHERE device = coalesce(?1, device) AND state = 'needs_review' AND void = 0";
         let device = device.as_ref().map(|device| blob(&device.0));
-        Ok(self.one(sql, [device], |row| number(row, "n"))?.unwrap_or(0))
+        Ok(self.one(sql, params![device], |row| number(row, "n"))?.unwrap_or(0))
     }
 
     fn mutations(&self, device: DeviceId) -> Result<Vec<StoredMutation>> {
-        self.all("SELECT * FROM mutation WHERE device = ?1 ORDER BY seq", [blob(&device.0)], |row| {
+        self.all("SELECT * FROM mutation WHERE device = ?1 ORDER BY seq", params![blob(&device.0)], |row| {
             Ok(StoredMutation {
                 seq: DeviceSeq(number(row, "seq")?),
                 id: id(row, "id")?,
@@ -150,9 +150,14 @@ impl RescueWrite for Tx<'_> {
 
     fn put_rescued(&mut self, rescue: &StoredRescue) -> Result<()> {
         self.run(
-            "INSERT OR REPLACE INTO rescued (change_id, device, user, commit_seq, seq, entity, record, made_ms,
+            "INSERT INTO rescued (change_id, device, \"user\", commit_seq, seq, entity, record, made_ms,
              void, state, reason, mutation, outcome, filed_ms, settled_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             ON CONFLICT (change_id) DO UPDATE SET device = excluded.device, \"user\" = excluded.\"user\",
+             commit_seq = excluded.commit_seq, seq = excluded.seq, entity = excluded.entity,
+             record = excluded.record, made_ms = excluded.made_ms, void = excluded.void,
+             state = excluded.state, reason = excluded.reason, mutation = excluded.mutation,
+             outcome = excluded.outcome, filed_ms = excluded.filed_ms, settled_ms = excluded.settled_ms",
             params![
                 blob(&rescue.change),
                 blob(&rescue.device.0),
@@ -184,10 +189,13 @@ impl RescueWrite for Tx<'_> {
     }
 
     fn forget_rescued(&mut self, before_ms: i64) -> Result<()> {
-        self.run("UPDATE segment SET bytes = x'' WHERE opened_ms < ?1 AND length(bytes) > 0", [before_ms])?;
+        self.run(
+            "UPDATE segment SET bytes = ?2 WHERE opened_ms < ?1 AND length(bytes) > 0",
+            params![before_ms, [].as_slice()],
+        )?;
         self.run(
             "UPDATE rescued SET mutation = NULL WHERE settled_ms < ?1 AND mutation IS NOT NULL",
-            [before_ms],
+            params![before_ms],
         )?;
         Ok(())
     }

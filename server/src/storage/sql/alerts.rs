@@ -1,10 +1,9 @@
 //! SQL of what is watched about each device, and of alerts.
 
-use super::{Tx, blob, by_name, id, json, maybe_bytes, name_of, to_json};
+use super::{Row, Tx, blob, by_name, id, json, maybe_bytes, name_of, params, to_json};
 use crate::admin::AlertKind;
 use crate::storage::{AlertsRead, AlertsWrite, Result, StoredAlert, StoredWatch};
 use roundsman_model::{DeviceId, UserId};
-use rusqlite::{Row, params};
 use uuid::Uuid;
 
 fn alert(row: &Row<'_>) -> Result<StoredAlert> {
@@ -21,22 +20,28 @@ fn alert(row: &Row<'_>) -> Result<StoredAlert> {
 
 impl AlertsRead for Tx<'_> {
     fn watch(&self, device: DeviceId) -> Result<StoredWatch> {
-        let found = self
-            .one("SELECT watch FROM watch WHERE device = ?1", [blob(&device.0)], |row| json(row, "watch"))?;
+        let found =
+            self.one("SELECT watch FROM watch WHERE device = ?1", params![blob(&device.0)], |row| {
+                json(row, "watch")
+            })?;
         Ok(found.unwrap_or_default())
     }
 
     fn alerts(&self, limit: usize) -> Result<Vec<StoredAlert>> {
-        self.all("SELECT * FROM alert ORDER BY seen_ms IS NOT NULL, n DESC LIMIT ?1", [limit as i64], alert)
+        self.all(
+            "SELECT * FROM alert ORDER BY seen_ms IS NOT NULL, n DESC LIMIT ?1",
+            params![limit as i64],
+            alert,
+        )
     }
 
     fn alert(&self, id: Uuid) -> Result<Option<StoredAlert>> {
-        self.one("SELECT * FROM alert WHERE id = ?1", [blob(&id)], alert)
+        self.one("SELECT * FROM alert WHERE id = ?1", params![blob(&id)], alert)
     }
 
     fn has_unseen(&self, kind: AlertKind, device: Option<DeviceId>) -> Result<bool> {
         let found = self.one(
-            "SELECT n FROM alert WHERE kind = ?1 AND device IS ?2 AND seen_ms IS NULL LIMIT 1",
+            "SELECT n FROM alert WHERE kind = ?1 AND device IS NOT DISTINCT FROM ?2 AND seen_ms IS NULL LIMIT 1",
             params![name_of(&AlertKind::NAMES, &kind)?, device.as_ref().map(|device| blob(&device.0))],
             |_| Ok(()),
         )?;

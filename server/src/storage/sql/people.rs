@@ -1,9 +1,9 @@
 //! SQL of users, sessions, failures, acts and settings.
 
-use super::{Tx, blob, bytes, id, number};
+use super::{Row, Tx, blob, bytes, id, number, params};
 use crate::storage::{AdminAct, PeopleRead, PeopleWrite, Result, StorageError, StoredSession, StoredUser};
 use roundsman_model::{Role, UserId};
-use rusqlite::{Row, params};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 fn role_name(role: Role) -> &'static str {
@@ -21,21 +21,27 @@ fn role(name: &str) -> Result<Role> {
     }
 }
 
+/// What a second factor's secret is sealed for.
+fn totp_label(user: &Uuid) -> String {
+    format!("totp/{user}")
+}
+
 impl Tx<'_> {
     fn read_user(&self, row: &Row<'_>) -> Result<StoredUser> {
         let user = id(row, "id")?;
         let territories = self.all(
-            "SELECT code FROM user_territory WHERE user = ?1 ORDER BY code",
-            [blob(&user)],
-            |row| Ok(row.get("code")?),
+            "SELECT code FROM user_territory WHERE \"user\" = ?1 ORDER BY code",
+            params![blob(&user)],
+            |row| row.get("code"),
         )?;
+        let totp = row.get::<_, Option<Vec<u8>>>("totp")?.map(Zeroizing::new);
         Ok(StoredUser {
             id: UserId(user),
             email: row.get("email")?,
             name: row.get("name")?,
             role: role(&row.get::<_, String>("role")?)?,
             password: row.get("password")?,
-            totp: row.get::<_, Option<Vec<u8>>>("totp")?.map(Zeroizing::new),
+            totp: totp.map(|sealed| self.database.opened(&totp_label(&user), sealed)).transpose()?,
             totp_step: number(row, "totp_step")?,
             territories,
         })
@@ -44,25 +50,25 @@ impl Tx<'_> {
 
 impl PeopleRead for Tx<'_> {
     fn setting(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.one("SELECT value FROM setting WHERE name = ?1", [name], |row| {
-            Ok(Zeroizing::new(row.get("value")?))
+        self.one("SELECT value FROM setting WHERE name = ?1", params![name], |row| {
+            self.database.opened(&format!("setting/{name}"), Zeroizing::new(row.get("value")?))
         })
     }
 
     fn user(&self, id: UserId) -> Result<Option<StoredUser>> {
-        self.one("SELECT * FROM user WHERE id = ?1", [blob(&id.0)], |row| self.read_user(row))
+        self.one("SELECT * FROM \"user\" WHERE id = ?1", params![blob(&id.0)], |row| self.read_user(row))
     }
 
     fn user_by_email(&self, email: &str) -> Result<Option<StoredUser>> {
-        self.one("SELECT * FROM user WHERE email = ?1", [email], |row| self.read_user(row))
+        self.one("SELECT * FROM \"user\" WHERE email = ?1", params![email], |row| self.read_user(row))
     }
 
     fn users(&self) -> Result<Vec<StoredUser>> {
-        self.all("SELECT * FROM user ORDER BY name, id", [], |row| self.read_user(row))
+        self.all("SELECT * FROM \"user\" ORDER BY name, id", params![], |row| self.read_user(row))
     }
 
     fn session(&self, token: &[u8; 32]) -> Result<Option<StoredSession>> {
-        self.one("SELECT * FROM session WHERE token = ?1", [token.as_slice()], |row| {
+        self.one("SELECT * FROM session WHERE token = ?1", params![token.as_slice()], |row| {
             Ok(StoredSession {
                 token: bytes(row, "token")?,
                 user: UserId(id(row, "user")?),
@@ -83,7 +89,7 @@ impl PeopleRead for Tx<'_> {
     }
 
     fn admin_acts(&self, limit: usize) -> Result<Vec<AdminAct>> {
-        self.all("SELECT * FROM admin_log ORDER BY seq DESC LIMIT ?1", [limit as i64], |row| {
+        self.all("SELECT * FROM admin_log ORDER BY seq DESC LIMIT ?1", params![limit as i64], |row| {
             Ok(AdminAct {
                 at_ms: row.get("at_ms")?,
                 actor: UserId(id(row, "actor")?),
@@ -98,14 +104,19 @@ impl PeopleWrite for Tx<'_> {
     fn set_setting(&mut self, name: &str, value: &[u8]) -> Result<()> {
         self.run(
             "INSERT INTO setting (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            params![name, value],
+            params![name, &*self.database.sealed(&format!("setting/{name}"), value)?],
         )?;
         Ok(())
     }
 
     fn add_user(&mut self, user: &StoredUser, at_ms: i64) -> Result<()> {
+        let totp = user
+            .totp
+            .as_ref()
+            .map(|secret| self.database.sealed(&totp_label(&user.id.0), secret))
+            .transpose()?;
         self.run(
-            "INSERT INTO user (id, email, name, role, password, totp, totp_step, created_ms)
+            "INSERT INTO \"user\" (id, email, name, role, password, totp, totp_step, created_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 blob(&user.id.0),
@@ -113,7 +124,7 @@ impl PeopleWrite for Tx<'_> {
                 user.name,
                 role_name(user.role),
                 user.password,
-                user.totp.as_ref().map(|secret| secret.as_slice()),
+                totp.as_ref().map(|sealed| sealed.as_slice()),
                 user.totp_step as i64,
                 at_ms
             ],
@@ -122,10 +133,10 @@ impl PeopleWrite for Tx<'_> {
     }
 
     fn set_territories(&mut self, user: UserId, codes: &[String]) -> Result<()> {
-        self.run("DELETE FROM user_territory WHERE user = ?1", [blob(&user.0)])?;
+        self.run("DELETE FROM user_territory WHERE \"user\" = ?1", params![blob(&user.0)])?;
         for code in codes {
             self.run(
-                "INSERT OR IGNORE INTO user_territory (user, code) VALUES (?1, ?2)",
+                "INSERT INTO user_territory (\"user\", code) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 params![blob(&user.0), code],
             )?;
         }
@@ -133,13 +144,17 @@ impl PeopleWrite for Tx<'_> {
     }
 
     fn set_totp(&mut self, user: UserId, secret: &[u8]) -> Result<()> {
-        self.run("UPDATE user SET totp = ?2, totp_step = 0 WHERE id = ?1", params![blob(&user.0), secret])?;
+        let sealed = self.database.sealed(&totp_label(&user.0), secret)?;
+        self.run(
+            "UPDATE \"user\" SET totp = ?2, totp_step = 0 WHERE id = ?1",
+            params![blob(&user.0), sealed.as_slice()],
+        )?;
         Ok(())
     }
 
     fn spend_totp_step(&mut self, user: UserId, step: u64) -> Result<bool> {
         let spent = self.run(
-            "UPDATE user SET totp_step = ?2 WHERE id = ?1 AND totp_step < ?2",
+            "UPDATE \"user\" SET totp_step = ?2 WHERE id = ?1 AND totp_step < ?2",
             params![blob(&user.0), step as i64],
         )?;
         Ok(spent == 1)
@@ -147,7 +162,7 @@ impl PeopleWrite for Tx<'_> {
 
     fn add_session(&mut self, session: &StoredSession) -> Result<()> {
         self.run(
-            "INSERT INTO session (token, user, csrf, created_ms, seen_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO session (token, \"user\", csrf, created_ms, seen_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![
                 session.token.as_slice(),
                 blob(&session.user.0),
@@ -165,18 +180,18 @@ impl PeopleWrite for Tx<'_> {
     }
 
     fn remove_session(&mut self, token: &[u8; 32]) -> Result<()> {
-        self.run("DELETE FROM session WHERE token = ?1", [token.as_slice()])?;
+        self.run("DELETE FROM session WHERE token = ?1", params![token.as_slice()])?;
         Ok(())
     }
 
     fn add_failure(&mut self, account: &str, at_ms: i64, forget_before_ms: i64) -> Result<()> {
-        self.run("DELETE FROM failure WHERE at_ms < ?1", [forget_before_ms])?;
+        self.run("DELETE FROM failure WHERE at_ms < ?1", params![forget_before_ms])?;
         self.run("INSERT INTO failure (account, at_ms) VALUES (?1, ?2)", params![account, at_ms])?;
         Ok(())
     }
 
     fn clear_failures(&mut self, account: &str) -> Result<()> {
-        self.run("DELETE FROM failure WHERE account = ?1", [account])?;
+        self.run("DELETE FROM failure WHERE account = ?1", params![account])?;
         Ok(())
     }
 

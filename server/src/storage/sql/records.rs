@@ -1,17 +1,17 @@
 //! SQL of records and the change log.
 
-use super::{Tx, blob, id, json, number, to_json};
+use super::{Row, Tx, blob, id, json, number, params, to_json};
 use crate::storage::{
-    LogEntry, LogRow, RecordsRead, RecordsWrite, Result, StorageError, StoredConflict, StoredRecord,
+    LogEntry, LogRow, Notice, RecordsRead, RecordsWrite, Result, StorageError, StoredConflict, StoredRecord,
 };
 use chrono::NaiveDate;
 use roundsman_model::{Bucket, DeviceId, Rev, Seq};
-use rusqlite::{Row, params};
+use roundsman_protocol::integrity::Sum;
 use uuid::Uuid;
 
-const COLUMNS: &str = "entity, id, rev, bucket, removed, fields, marks";
+pub(super) const COLUMNS: &str = "entity, id, rev, bucket, removed, fields, marks";
 
-fn record(row: &Row<'_>) -> Result<StoredRecord> {
+pub(super) fn record(row: &Row<'_>) -> Result<StoredRecord> {
     Ok(StoredRecord {
         entity: row.get("entity")?,
         id: id(row, "id")?,
@@ -30,31 +30,29 @@ impl RecordsRead for Tx<'_> {
     }
 
     fn bucket_head(&self, bucket: &Bucket) -> Result<Seq> {
-        let head = self
-            .one("SELECT last_seq FROM bucket WHERE name = ?1", [&bucket.0], |row| number(row, "last_seq"))?;
+        let head = self.one("SELECT last_seq FROM bucket WHERE name = ?1", params![&bucket.0], |row| {
+            number(row, "last_seq")
+        })?;
         Ok(Seq(head.unwrap_or(0)))
     }
 
     fn log_after(&self, bucket: &Bucket, after: Seq, limit: usize, max_bytes: usize) -> Result<Vec<LogRow>> {
-        let mut statement = self.conn()?.prepare_cached(
-            "SELECT log.seq, log.entity, log.record, log.removed_rev, record.rev, record.fields
-             FROM log LEFT JOIN record ON record.entity = log.entity AND record.id = log.record
-             WHERE log.bucket = ?1 AND log.seq > ?2 ORDER BY log.seq LIMIT ?3",
-        )?;
-        let mut rows = statement.query(params![bucket.0, after.0 as i64, limit as i64])?;
         let mut found = Vec::new();
         let mut total = 0;
-        while total < max_bytes
-            && let Some(row) = rows.next()?
-        {
+        let sql = "SELECT log.seq, log.entity, log.record, log.removed_rev, record.rev, record.fields
+             FROM log LEFT JOIN record ON record.entity = log.entity AND record.id = log.record
+             WHERE log.bucket = ?1 AND log.seq > ?2 ORDER BY log.seq LIMIT ?3";
+        if max_bytes == 0 {
+            return Ok(found);
+        }
+        self.each(sql, params![bucket.0, after.0 as i64, limit as i64], |row| {
             let removed: Option<i64> = row.get("removed_rev")?;
             let (rev, fields) = if let Some(rev) = removed {
                 (u64::try_from(rev).map_err(|_| StorageError::Damaged("number"))?, None)
             } else {
                 let text: String = row.get("fields")?;
                 total += text.len();
-                let fields = serde_json::from_str(&text).map_err(|_| StorageError::Damaged("value"))?;
-                (number(row, "rev")?, Some(fields))
+                (number(row, "rev")?, Some(text))
             };
             found.push(LogRow {
                 seq: Seq(number(row, "seq")?),
@@ -63,7 +61,8 @@ impl RecordsRead for Tx<'_> {
                 rev: Rev(rev),
                 fields,
             });
-        }
+            Ok(total < max_bytes)
+        })?;
         Ok(found)
     }
 
@@ -71,7 +70,7 @@ impl RecordsRead for Tx<'_> {
         let sql = format!(
             "SELECT {COLUMNS} FROM record WHERE entity = 'customer' AND removed = 0 AND fields ->> '$.code' = ?1"
         );
-        self.one(&sql, [code], record)
+        self.one(&sql, params![code], record)
     }
 
     fn customers(
@@ -83,47 +82,48 @@ impl RecordsRead for Tx<'_> {
         let after_name = match &after {
             Some(after) => self.one(
                 "SELECT fields ->> '$.name' AS name FROM record WHERE entity = 'customer' AND id = ?1",
-                [blob(after)],
+                params![blob(after)],
                 |row| Ok(row.get::<_, Option<String>>("name")?.unwrap_or_default()),
             )?,
             None => None,
         };
         let start = (after_name.unwrap_or_default(), after.unwrap_or(Uuid::nil()));
-        let matching = if search.is_some() {
-            "AND n IN (SELECT rowid FROM record_search WHERE record_search MATCH ?4)"
-        } else {
-            "AND ?4 IS NULL"
-        };
+        let search = search.map(|query| self.database.search_query(query));
+        let matching = if search.is_some() { self.database.search_clause() } else { "" };
         let sql = format!(
             "SELECT {COLUMNS} FROM record WHERE entity = 'customer' AND removed = 0
              AND (fields ->> '$.name', id) > (?1, ?2) {matching} ORDER BY fields ->> '$.name', id LIMIT ?3"
         );
-        self.all(&sql, params![start.0, blob(&start.1), limit as i64, search], record)
+        match search {
+            Some(query) => self.all(&sql, params![start.0, blob(&start.1), limit as i64, query], record),
+            None => self.all(&sql, params![start.0, blob(&start.1), limit as i64], record),
+        }
     }
 
     fn record_count(&self, entity: &str) -> Result<u64> {
         let sql = "SELECT count(*) AS n FROM record WHERE entity = ?1 AND removed = 0";
-        Ok(self.one(sql, [entity], |row| number(row, "n"))?.unwrap_or(0))
+        Ok(self.one(sql, params![entity], |row| number(row, "n"))?.unwrap_or(0))
     }
 
     fn recent_visits(&self, limit: usize) -> Result<Vec<StoredRecord>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM record WHERE entity = 'visit' AND removed = 0
-             AND fields ->> '$.started_at' IS NOT NULL ORDER BY fields ->> '$.started_at' DESC LIMIT ?1"
+             AND fields ->> '$.started_at' IS NOT NULL ORDER BY fields ->> '$.started_at' DESC, id LIMIT ?1"
         );
-        self.all(&sql, [limit as i64], record)
+        self.all(&sql, params![limit as i64], record)
     }
 
     fn visits_on(&self, day: NaiveDate) -> Result<Vec<StoredRecord>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM record WHERE entity = 'visit' AND removed = 0 AND fields ->> '$.day' = ?1
-             ORDER BY fields ->> '$.rep', fields ->> '$.stop', id"
+             ORDER BY fields ->> '$.rep' NULLS FIRST, length(fields ->> '$.stop') NULLS FIRST,
+             fields ->> '$.stop' NULLS FIRST, id"
         );
-        self.all(&sql, [day.to_string()], record)
+        self.all(&sql, params![day.to_string()], record)
     }
 
     fn conflicts(&self, limit: usize) -> Result<Vec<StoredConflict>> {
-        self.all("SELECT * FROM conflict ORDER BY n DESC LIMIT ?1", [limit as i64], |row| {
+        self.all("SELECT * FROM conflict ORDER BY n DESC LIMIT ?1", params![limit as i64], |row| {
             Ok(StoredConflict {
                 entity: row.get("entity")?,
                 record: id(row, "record")?,
@@ -137,10 +137,13 @@ impl RecordsRead for Tx<'_> {
 
 impl RecordsWrite for Tx<'_> {
     fn put_record(&mut self, record: &StoredRecord, terms: &str) -> Result<()> {
+        let contents = self.follow(record)?.map(Sum::to_bytes);
         let n = self.one(
-            "INSERT INTO record (entity, id, rev, bucket, removed, fields, marks) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO record (entity, id, rev, bucket, removed, fields, marks, contents)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (entity, id) DO UPDATE SET rev = excluded.rev, bucket = excluded.bucket,
-             removed = excluded.removed, fields = excluded.fields, marks = excluded.marks RETURNING n",
+             removed = excluded.removed, fields = excluded.fields, marks = excluded.marks,
+             contents = excluded.contents RETURNING n",
             params![
                 record.entity,
                 blob(&record.id),
@@ -148,23 +151,21 @@ impl RecordsWrite for Tx<'_> {
                 record.bucket.0,
                 record.removed,
                 to_json(&record.fields)?,
-                to_json(&record.marks)?
+                to_json(&record.marks)?,
+                contents.as_ref().map(<[u8; 32]>::as_slice)
             ],
-            |row| Ok(row.get::<_, i64>("n")?),
+            |row| row.get::<_, i64>("n"),
         )?;
-        self.run("DELETE FROM record_search WHERE rowid = ?1", [n])?;
-        if !terms.is_empty() && !record.removed {
-            self.run("INSERT INTO record_search (rowid, terms) VALUES (?1, ?2)", params![n, terms])?;
-        }
-        Ok(())
+        let n = n.ok_or(StorageError::Damaged("record"))?;
+        self.database.index_terms(n, if record.removed { "" } else { terms })
     }
 
     fn append_log(&mut self, bucket: &Bucket, entity: &str, record: Uuid, entry: LogEntry) -> Result<Seq> {
         let seq = self
             .one(
                 "INSERT INTO bucket (name, last_seq) VALUES (?1, 1)
-                 ON CONFLICT (name) DO UPDATE SET last_seq = last_seq + 1 RETURNING last_seq",
-                [&bucket.0],
+                 ON CONFLICT (name) DO UPDATE SET last_seq = bucket.last_seq + 1 RETURNING last_seq",
+                params![&bucket.0],
                 |row| number(row, "last_seq"),
             )?
             .ok_or(StorageError::Damaged("bucket"))?;
@@ -180,6 +181,7 @@ impl RecordsWrite for Tx<'_> {
             "INSERT INTO log (bucket, seq, entity, record, removed_rev) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![bucket.0, seq as i64, entity, blob(&record), removed],
         )?;
+        self.notice(Notice::Bucket(bucket.clone()));
         Ok(Seq(seq))
     }
 

@@ -1,13 +1,12 @@
 //! SQL of the audit log.
 
-use super::{Tx, blob, bytes, id, maybe_bytes, number};
+use super::{Row, Tx, blob, bytes, id, maybe_bytes, number, params};
 use crate::storage::{
     AuditRead, AuditWrite, Columns, PeopleRead, PeopleWrite, Result, StorageError, StoredEntry, StoredFault,
     StoredHead,
 };
 use roundsman_model::DeviceId;
 use roundsman_protocol::audit::{AuditError, Head};
-use rusqlite::{Row, params};
 
 /// The setting that holds the end of the server's chain: its place in big-endian order, and its hash.
 const END: &str = "audit_end";
@@ -38,14 +37,15 @@ fn kind_name(kind: AuditError) -> Result<String> {
 
 impl AuditRead for Tx<'_> {
     fn audit_head(&self, device: DeviceId) -> Result<StoredHead> {
-        let stored = self.one("SELECT * FROM audit_head WHERE device = ?1", [blob(&device.0)], |row| {
-            Ok(StoredHead {
-                head: Head { seq: number(row, "seq")?, hash: bytes(row, "hash")? },
-                stored_ms: row.get("stored_ms")?,
-                signed: Head { seq: number(row, "signed_seq")?, hash: bytes(row, "signed_hash")? },
-                signature: row.get("signature")?,
-            })
-        })?;
+        let stored =
+            self.one("SELECT * FROM audit_head WHERE device = ?1", params![blob(&device.0)], |row| {
+                Ok(StoredHead {
+                    head: Head { seq: number(row, "seq")?, hash: bytes(row, "hash")? },
+                    stored_ms: row.get("stored_ms")?,
+                    signed: Head { seq: number(row, "signed_seq")?, hash: bytes(row, "signed_hash")? },
+                    signature: row.get("signature")?,
+                })
+            })?;
         Ok(stored.unwrap_or_default())
     }
 
@@ -53,7 +53,7 @@ impl AuditRead for Tx<'_> {
         self.one(
             "SELECT bytes FROM audit WHERE device = ?1 AND seq = ?2",
             params![blob(&device.0), seq as i64],
-            |row| Ok(row.get("bytes")?),
+            |row| row.get("bytes"),
         )
     }
 
@@ -67,7 +67,11 @@ impl AuditRead for Tx<'_> {
     }
 
     fn audit_after(&self, n: u64, limit: usize) -> Result<Vec<StoredEntry>> {
-        self.all("SELECT * FROM audit WHERE n > ?1 ORDER BY n LIMIT ?2", [n as i64, limit as i64], entry)
+        self.all(
+            "SELECT * FROM audit WHERE n > ?1 ORDER BY n LIMIT ?2",
+            params![n as i64, limit as i64],
+            entry,
+        )
     }
 
     fn audit_end(&self) -> Result<(u64, [u8; 32])> {
@@ -80,7 +84,7 @@ impl AuditRead for Tx<'_> {
     fn audit_faults(&self, device: DeviceId) -> Result<Vec<StoredFault>> {
         self.all(
             "SELECT * FROM audit_fault WHERE device = ?1 ORDER BY at_ms DESC, seq",
-            [blob(&device.0)],
+            params![blob(&device.0)],
             |row| {
                 let kind: String = row.get("kind")?;
                 Ok(StoredFault {
@@ -120,8 +124,11 @@ impl AuditWrite for Tx<'_> {
 
     fn put_audit_head(&mut self, device: DeviceId, stored: &StoredHead) -> Result<()> {
         self.run(
-            "INSERT OR REPLACE INTO audit_head (device, seq, hash, stored_ms, signed_seq, signed_hash, signature)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO audit_head (device, seq, hash, stored_ms, signed_seq, signed_hash, signature)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (device) DO UPDATE SET seq = excluded.seq, hash = excluded.hash,
+             stored_ms = excluded.stored_ms, signed_seq = excluded.signed_seq,
+             signed_hash = excluded.signed_hash, signature = excluded.signature",
             params![
                 blob(&device.0),
                 stored.head.seq as i64,
@@ -137,7 +144,7 @@ impl AuditWrite for Tx<'_> {
 
     fn add_audit_fault(&mut self, device: DeviceId, fault: &StoredFault) -> Result<bool> {
         let added = self.run(
-            "INSERT OR IGNORE INTO audit_fault (device, kind, seq, at_ms) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO audit_fault (device, kind, seq, at_ms) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
             params![
                 blob(&device.0),
                 kind_name(fault.kind)?,

@@ -1,13 +1,12 @@
 //! SQL of devices that wait for a person to compare digits.
 
-use super::{Tx, blob, by_name, bytes, id, maybe_bytes, name_of};
+use super::{Row, Tx, blob, by_name, bytes, id, maybe_bytes, name_of, params};
 use crate::storage::{
     EnrolmentState, EnrolmentsRead, EnrolmentsWrite, Result, StorageError, StoredEnrolment,
 };
 use roundsman_model::{DeviceId, UserId};
 use roundsman_protocol::enrolment::Digits;
 use roundsman_protocol::keys::DeviceKey;
-use rusqlite::{Row, params};
 use uuid::Uuid;
 
 const STATES: [(EnrolmentState, &str); 5] = [
@@ -44,19 +43,23 @@ fn enrolment(row: &Row<'_>) -> Result<StoredEnrolment> {
 
 impl EnrolmentsRead for Tx<'_> {
     fn enrolment(&self, id: Uuid) -> Result<Option<StoredEnrolment>> {
-        self.one("SELECT * FROM enrolment WHERE id = ?1", [blob(&id)], enrolment)
+        self.one("SELECT * FROM enrolment WHERE id = ?1", params![blob(&id)], enrolment)
     }
 
     fn enrolments_since(&self, since_ms: i64) -> Result<Vec<StoredEnrolment>> {
-        self.all("SELECT * FROM enrolment WHERE begun_ms > ?1 ORDER BY begun_ms, id", [since_ms], enrolment)
+        self.all(
+            "SELECT * FROM enrolment WHERE begun_ms > ?1 ORDER BY begun_ms, id",
+            params![since_ms],
+            enrolment,
+        )
     }
 }
 
 impl EnrolmentsWrite for Tx<'_> {
     fn add_enrolment(&mut self, enrolment: &StoredEnrolment, forget_before_ms: i64) -> Result<()> {
-        self.run("DELETE FROM enrolment WHERE begun_ms < ?1", [forget_before_ms])?;
+        self.run("DELETE FROM enrolment WHERE begun_ms < ?1", params![forget_before_ms])?;
         self.run(
-            "INSERT INTO enrolment (id, user, key, install, name, platform, hardware_keys, core, ticket, commitment,
+            "INSERT INTO enrolment (id, \"user\", key, install, name, platform, hardware_keys, core, ticket, commitment,
                 nonce, begun_ms, state)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![

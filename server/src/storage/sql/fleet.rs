@@ -1,14 +1,13 @@
 //! SQL of devices, tickets, tokens, commands, receipts, shares and mutations.
 
-use super::{Tx, blob, by_name, bytes, id, json, maybe_bytes, name_of, number, to_json};
+use super::{Row, Tx, blob, by_name, bytes, id, json, maybe_bytes, name_of, number, params, to_json};
 use crate::admin::DeviceStatus;
 use crate::storage::{
-    CommandState, FleetRead, FleetWrite, RefreshToken, Result, StorageError, StoredCommand, StoredDevice,
-    StoredForm, StoredMutation, StoredReceipt, StoredShare, StoredTicket,
+    CommandState, FleetRead, FleetWrite, Notice, RefreshToken, Result, StorageError, StoredCommand,
+    StoredDevice, StoredForm, StoredMutation, StoredReceipt, StoredShare, StoredTicket,
 };
 use roundsman_model::{DeviceId, DeviceSeq, UserId};
 use roundsman_protocol::keys::{DeviceKey, Thumbprint};
-use rusqlite::{Row, params};
 use uuid::Uuid;
 
 const STATUSES: [(DeviceStatus, &str); 8] = [
@@ -50,7 +49,7 @@ fn device(row: &Row<'_>) -> Result<StoredDevice> {
 
 impl FleetRead for Tx<'_> {
     fn ticket(&self, token: &[u8; 32]) -> Result<Option<StoredTicket>> {
-        self.one("SELECT * FROM ticket WHERE token = ?1", [token.as_slice()], |row| {
+        self.one("SELECT * FROM ticket WHERE token = ?1", params![token.as_slice()], |row| {
             Ok(StoredTicket {
                 token: bytes(row, "token")?,
                 digest: maybe_bytes(row, "digest")?,
@@ -62,25 +61,27 @@ impl FleetRead for Tx<'_> {
     }
 
     fn device(&self, id: DeviceId) -> Result<Option<StoredDevice>> {
-        self.one("SELECT * FROM device WHERE id = ?1", [blob(&id.0)], device)
+        self.one("SELECT * FROM device WHERE id = ?1", params![blob(&id.0)], device)
     }
 
     fn device_by_key(&self, thumbprint: Thumbprint) -> Result<Option<StoredDevice>> {
-        self.one("SELECT * FROM device WHERE thumbprint = ?1", [thumbprint.0.as_slice()], device)
+        self.one("SELECT * FROM device WHERE thumbprint = ?1", params![thumbprint.0.as_slice()], device)
     }
 
     fn devices(&self) -> Result<Vec<StoredDevice>> {
-        self.all("SELECT * FROM device ORDER BY coalesce(seen_ms, enrolled_ms) DESC, id", [], device)
+        self.all("SELECT * FROM device ORDER BY coalesce(seen_ms, enrolled_ms) DESC, id", params![], device)
     }
 
     fn access_token(&self, hash: &[u8; 32]) -> Result<Option<(DeviceId, i64)>> {
-        self.one("SELECT device, expires_ms FROM access_token WHERE hash = ?1", [hash.as_slice()], |row| {
-            Ok((DeviceId(id(row, "device")?), row.get("expires_ms")?))
-        })
+        self.one(
+            "SELECT device, expires_ms FROM access_token WHERE hash = ?1",
+            params![hash.as_slice()],
+            |row| Ok((DeviceId(id(row, "device")?), row.get("expires_ms")?)),
+        )
     }
 
     fn refresh_token(&self, hash: &[u8; 32]) -> Result<Option<RefreshToken>> {
-        self.one("SELECT * FROM refresh_token WHERE hash = ?1", [hash.as_slice()], |row| {
+        self.one("SELECT * FROM refresh_token WHERE hash = ?1", params![hash.as_slice()], |row| {
             Ok(RefreshToken {
                 hash: bytes(row, "hash")?,
                 device: DeviceId(id(row, "device")?),
@@ -94,7 +95,7 @@ impl FleetRead for Tx<'_> {
     }
 
     fn commands(&self, device: DeviceId) -> Result<Vec<StoredCommand>> {
-        self.all("SELECT * FROM command WHERE device = ?1 ORDER BY n", [blob(&device.0)], |row| {
+        self.all("SELECT * FROM command WHERE device = ?1 ORDER BY n", params![blob(&device.0)], |row| {
             Ok(StoredCommand {
                 id: id(row, "id")?,
                 device,
@@ -113,7 +114,7 @@ impl FleetRead for Tx<'_> {
         self.all(
             "SELECT command_form.* FROM command_form JOIN command ON command.id = command_form.command
              WHERE command.device = ?1 ORDER BY command_form.seq, command_form.n",
-            [blob(&device.0)],
+            params![blob(&device.0)],
             |row| {
                 Ok(StoredForm {
                     command: id(row, "command")?,
@@ -128,7 +129,7 @@ impl FleetRead for Tx<'_> {
     }
 
     fn receipts(&self, device: DeviceId) -> Result<Vec<StoredReceipt>> {
-        self.all("SELECT * FROM receipt WHERE device = ?1 ORDER BY n", [blob(&device.0)], |row| {
+        self.all("SELECT * FROM receipt WHERE device = ?1 ORDER BY n", params![blob(&device.0)], |row| {
             Ok(StoredReceipt {
                 device,
                 command: maybe_bytes(row, "command")?.map(Uuid::from_bytes),
@@ -142,7 +143,7 @@ impl FleetRead for Tx<'_> {
     }
 
     fn share(&self, device: DeviceId) -> Result<Option<StoredShare>> {
-        self.one("SELECT * FROM share WHERE device = ?1", [blob(&device.0)], |row| {
+        self.one("SELECT * FROM share WHERE device = ?1", params![blob(&device.0)], |row| {
             Ok(StoredShare { device, share: json(row, "share")?, stored_ms: row.get("stored_ms")? })
         })
     }
@@ -159,7 +160,7 @@ impl FleetRead for Tx<'_> {
 impl FleetWrite for Tx<'_> {
     fn add_ticket(&mut self, ticket: &StoredTicket) -> Result<()> {
         self.run(
-            "INSERT INTO ticket (token, digest, user, expires_ms, used_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO ticket (token, digest, \"user\", expires_ms, used_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![
                 ticket.token.as_slice(),
                 ticket.digest.as_ref().map(|digest| digest.as_slice()),
@@ -178,7 +179,7 @@ impl FleetWrite for Tx<'_> {
 
     fn put_device(&mut self, device: &StoredDevice) -> Result<()> {
         self.run(
-            "INSERT INTO device (id, user, key, thumbprint, install, name, platform, hardware_keys, core,
+            "INSERT INTO device (id, \"user\", key, thumbprint, install, name, platform, hardware_keys, core,
              enrolled_ms, seen_ms, unsent, status, last_command, applied)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, core = excluded.core, seen_ms = excluded.seen_ms,
@@ -212,7 +213,7 @@ impl FleetWrite for Tx<'_> {
         expires_ms: i64,
         now_ms: i64,
     ) -> Result<()> {
-        self.run("DELETE FROM access_token WHERE expires_ms < ?1", [now_ms - FORGET_TOKENS_MS])?;
+        self.run("DELETE FROM access_token WHERE expires_ms < ?1", params![now_ms - FORGET_TOKENS_MS])?;
         self.run(
             "INSERT INTO access_token (hash, device, expires_ms) VALUES (?1, ?2, ?3)",
             params![hash.as_slice(), blob(&device.0), expires_ms],
@@ -221,11 +222,14 @@ impl FleetWrite for Tx<'_> {
     }
 
     fn put_refresh_token(&mut self, token: &RefreshToken, now_ms: i64) -> Result<()> {
-        self.run("DELETE FROM refresh_token WHERE family_expires_ms < ?1", [now_ms])?;
+        self.run("DELETE FROM refresh_token WHERE family_expires_ms < ?1", params![now_ms])?;
         self.run(
-            "INSERT OR REPLACE INTO refresh_token
+            "INSERT INTO refresh_token
              (hash, device, expires_ms, family_expires_ms, spent_ms, request, successor)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (hash) DO UPDATE SET device = excluded.device, expires_ms = excluded.expires_ms,
+             family_expires_ms = excluded.family_expires_ms, spent_ms = excluded.spent_ms,
+             request = excluded.request, successor = excluded.successor",
             params![
                 token.hash.as_slice(),
                 blob(&token.device.0),
@@ -240,8 +244,8 @@ impl FleetWrite for Tx<'_> {
     }
 
     fn revoke_tokens(&mut self, device: DeviceId) -> Result<()> {
-        self.run("DELETE FROM access_token WHERE device = ?1", [blob(&device.0)])?;
-        self.run("DELETE FROM refresh_token WHERE device = ?1", [blob(&device.0)])?;
+        self.run("DELETE FROM access_token WHERE device = ?1", params![blob(&device.0)])?;
+        self.run("DELETE FROM refresh_token WHERE device = ?1", params![blob(&device.0)])?;
         Ok(())
     }
 
@@ -261,6 +265,7 @@ impl FleetWrite for Tx<'_> {
                 name_of(&STATES, &command.state)?
             ],
         )?;
+        self.notice(Notice::Device(command.device));
         Ok(())
     }
 
@@ -289,8 +294,8 @@ impl FleetWrite for Tx<'_> {
 
     fn add_receipt(&mut self, receipt: &StoredReceipt) -> Result<bool> {
         let added = self.run(
-            "INSERT OR IGNORE INTO receipt (device, command, progress, at_ms, received_ms, verified, raw)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO receipt (device, command, progress, at_ms, received_ms, verified, raw)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
             params![
                 blob(&receipt.device.0),
                 receipt.command.as_ref().map(blob),
@@ -314,7 +319,7 @@ impl FleetWrite for Tx<'_> {
     }
 
     fn remove_share(&mut self, device: DeviceId) -> Result<()> {
-        self.run("DELETE FROM share WHERE device = ?1", [blob(&device.0)])?;
+        self.run("DELETE FROM share WHERE device = ?1", params![blob(&device.0)])?;
         Ok(())
     }
 
