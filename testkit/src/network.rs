@@ -100,6 +100,11 @@ impl FakeTransport {
         self.state().next.push_back(fate);
     }
 
+    /// Takes back the fates that no request has met.
+    pub fn forget_next(&self) {
+        self.state().next.clear();
+    }
+
     /// From now on, requests of which nothing else was said fare by chance, the same for the same seed.
     pub fn weather(&self, weather: Weather, seed: u64) {
         let mut state = self.state();

@@ -167,6 +167,9 @@ impl Digest {
                 return Err(StoreError::PartRolledBack { table });
             }
         }
+        for index in tables().iter().filter_map(|table| table.index.as_ref()) {
+            index.refresh(connection)?;
+        }
         let verdict = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))?;
         if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt) }
     }

@@ -8,7 +8,7 @@ use roundsman_core::{Client, State};
 use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, Fields, Rev, Value};
 use roundsman_protocol::sha256;
-use roundsman_protocol::sync::Outcome;
+use roundsman_protocol::sync::{Change, Outcome};
 use roundsman_server::admin::RescueFilter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -29,7 +29,7 @@ impl World {
             self.phone_keeps_its_own(slot);
         }
         self.nothing_acknowledged_is_lost(&buckets);
-        self.server_keeps_conflicts();
+        self.conflicts_are_kept(&buckets);
         self.audit_is_whole();
         self.note(format!("checked {}", hash(&buckets)));
     }
@@ -98,15 +98,13 @@ impl World {
         }
     }
 
-    /// Refused changes and lost values are on the phone, and nothing waits that should have been sent.
+    /// Refused changes are on the phone, and nothing waits that should have been sent.
     fn phone_keeps_its_own(&self, slot: usize) {
         let phone = &self.phones[slot];
-        let (changes, outbox) = (phone.changes(), phone.client.outbox());
-        let kept = outbox.and_then(|outbox| outbox.conflicts()).unwrap_or_default();
+        let changes = phone.changes();
         let mut book = self.journal.open();
         let book = &mut *book;
         let mut found = Vec::new();
-        let mut lost: Vec<(Uuid, Conflict)> = Vec::new();
         for ((_, seq), sent) in mine(book, phone.number) {
             let here = changes.iter().find(|change| change.seq.0 == *seq);
             match &sent.outcome {
@@ -116,12 +114,10 @@ impl World {
                         found.push(("rejected_kept", format!("change {seq}, refused for {reason:?}")));
                     }
                 }
-                Some(Outcome::Applied { conflicts, .. }) => {
-                    if here.is_some() {
-                        found.push(("heals", format!("change {seq} was taken and still waits")));
-                    }
-                    lost.extend(conflicts.iter().map(|conflict| (sent.record, conflict.clone())));
+                Some(Outcome::Applied { .. }) if here.is_some() => {
+                    found.push(("heals", format!("change {seq} was taken and still waits")));
                 }
+                Some(Outcome::Applied { .. }) => {}
                 None => found.push(("heals", format!("change {seq} has no outcome"))),
             }
         }
@@ -130,43 +126,47 @@ impl World {
                 found.push(("acknowledged_never_lost", format!("change {seq} was stored and never sent")));
             }
         }
-        let resolved = book.resolved.get(&phone.number).copied().unwrap_or_default();
-        if kept.len() as u64 + resolved != lost.len() as u64 {
-            let what = format!("{} lost, {} kept, {resolved} put away", lost.len(), kept.len());
-            found.push(("conflicts_never_vanish", what));
-        }
-        for conflict in &kept {
-            let same = |(record, told): &(Uuid, Conflict)| {
-                *record == conflict.record
-                    && told.field == conflict.conflict.field
-                    && text(&told.lost) == text(&conflict.conflict.lost)
-            };
-            match lost.iter().position(same) {
-                Some(at) => drop(lost.swap_remove(at)),
-                None => found.push(("conflicts_never_vanish", "a value is kept that never lost".to_owned())),
-            }
-        }
         for (invariant, what) in found {
             book.find(invariant, format!("phone {slot}: {what}"));
         }
     }
 
-    /// Every collision that the server told of is in its own list.
-    fn server_keeps_conflicts(&self) {
+    /// Every collision that anybody was told of is listed until somebody decides: at the server, and on each phone that
+    /// holds the record.
+    fn conflicts_are_kept(&self, buckets: &Buckets) {
         let listed =
             self.office().admin().and_then(|admin| Ok(admin.conflicts(ALL)?)).expect("the server runs");
-        let mut counts: BTreeMap<(Uuid, String, String), i64> = BTreeMap::new();
-        for view in listed {
-            *counts.entry((view.record, view.field, text(&view.lost))).or_default() += 1;
-        }
+        let listed: BTreeMap<(Uuid, String, String), Uuid> =
+            listed.into_iter().map(|view| ((view.record, view.field, json(&view.lost)), view.id)).collect();
         let mut book = self.journal.open();
-        for sent in book.sent.values() {
+        let removed: BTreeSet<Uuid> = removals(&book).map(|(record, _)| record).collect();
+        let mut found = Vec::new();
+        for sent in book.sent.values().filter(|sent| !removed.contains(&sent.record)) {
             for conflict in conflicts(sent) {
-                *counts.entry((sent.record, conflict.field.clone(), text(&conflict.lost))).or_default() -= 1;
+                let lost = (sent.record, conflict.field.clone(), json(&conflict.lost));
+                if !listed.contains_key(&lost) && !book.settled.contains(&lost) {
+                    found.push(format!("the server lists no lost value of {} of {}", lost.1, lost.0));
+                }
             }
         }
-        if let Some(((record, field, _), _)) = counts.iter().find(|(_, count)| **count < 0) {
-            let what = format!("the server lists no lost value of {field} of {record}");
+        for phone in &self.phones {
+            let Ok(open) = phone.client.conflicts().and_then(|conflicts| conflicts.list()) else { continue };
+            let open: BTreeSet<Uuid> = open.into_iter().map(|conflict| conflict.id).collect();
+            let here: BTreeSet<Uuid> = phone
+                .rows()
+                .into_iter()
+                .filter(|row| row.state == RowState::Clean)
+                .map(|row| row.id)
+                .collect();
+            let held = buckets.values().flat_map(|rows| rows.keys()).filter(|id| here.contains(id));
+            let held: BTreeSet<&Uuid> = held.collect();
+            for ((record, field, _), id) in &listed {
+                if held.contains(record) && !open.contains(id) {
+                    found.push(format!("phone {} lists no lost value of {field} of {record}", phone.slot));
+                }
+            }
+        }
+        for what in found {
             book.find("conflicts_never_vanish", what);
         }
     }
@@ -205,19 +205,25 @@ impl World {
                     let kept = lost
                         .iter()
                         .any(|(of, name, text)| of == record && name == field && text.contains(typed));
+                    let decided = book
+                        .settled
+                        .iter()
+                        .any(|(of, name, text)| of == record && name == field && text.contains(typed));
+                    let saw = |other: &Sent| {
+                        let was = other.was.get(field).and_then(Value::as_text);
+                        other.base >= *rev || was.is_some_and(|was| was.contains(typed))
+                    };
                     let replaced = edits.iter().any(|(by, other, at)| {
                         let took =
                             !conflicts(other).iter().any(|told| told.field == *field && told.lost_is_mine);
-                        at > rev
-                            && took
-                            && other.fields.contains_key(field)
-                            && (other.base >= *rev || by.0 == key.0)
+                        at > rev && took && other.fields.contains_key(field) && (saw(other) || by.0 == key.0)
                     });
                     let by_office = book
                         .office
                         .iter()
                         .any(|edit| Some(edit.code.as_str()) == code && edit.at > sent.first);
-                    if !(stands || kept || replaced || by_office) {
+                    let gone = removals(&book).any(|(of, at)| of == *record && at >= *rev);
+                    if !(stands || kept || decided || replaced || by_office || gone) {
                         found.push(format!(
                             "what device {} typed into {field} of {record} with change {} is nowhere",
                             key.0, key.1
@@ -296,6 +302,14 @@ fn mine(book: &Book, number: u32) -> impl Iterator<Item = (&Key, &Sent)> {
     book.sent.range((number, 0)..(number + 1, 0))
 }
 
+/// The records that somebody removed, with the versions of that.
+fn removals(book: &Book) -> impl Iterator<Item = (Uuid, Rev)> {
+    book.sent.values().filter(|sent| sent.change == Change::Delete).filter_map(|sent| match &sent.outcome {
+        Some(Outcome::Applied { rev, .. }) => Some((sent.record, *rev)),
+        _ => None,
+    })
+}
+
 fn conflicts(sent: &Sent) -> &[Conflict] {
     match &sent.outcome {
         Some(Outcome::Applied { conflicts, .. }) => conflicts,
@@ -321,7 +335,7 @@ fn last_text(value: &Value) -> Option<&str> {
     (typed.starts_with('t') && typed.ends_with('.')).then_some(typed)
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn json(value: &Value) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 

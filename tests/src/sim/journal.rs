@@ -5,7 +5,7 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use roundsman_core::platform::{Body, Request, Response, TransportError};
 use roundsman_model::{Fields, Rev};
-use roundsman_protocol::sync::{Frame, Head, Mutation, Outcome};
+use roundsman_protocol::sync::{Change, Frame, Head, Mutation, Outcome};
 use roundsman_server::simulation::Scope;
 use roundsman_testkit::{Answers, TestServer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,8 +30,11 @@ pub(super) type Key = (u32, u64);
 pub(super) struct Sent {
     pub(super) id: Uuid,
     pub(super) record: Uuid,
+    pub(super) change: Change,
     pub(super) base: Rev,
     pub(super) fields: Fields,
+    /// What its author saw in them.
+    pub(super) was: Fields,
     /// When it first did, counted over the whole seed.
     pub(super) first: u64,
     /// What the server said, once an answer left it.
@@ -56,8 +59,8 @@ pub(super) struct Book {
     pub(super) stored: BTreeMap<Key, Uuid>,
     /// Refused changes that a rep has discarded or sent anew.
     pub(super) dealt_with: BTreeSet<Key>,
-    /// How many lost values a rep has put away, by device.
-    pub(super) resolved: BTreeMap<u32, u64>,
+    /// Lost values that somebody has decided about: the record, the field, the value as JSON.
+    pub(super) settled: BTreeSet<(Uuid, String, String)>,
     pub(super) office: Vec<OfficeEdit>,
     /// Devices that are no more.
     pub(super) gone: BTreeSet<u32>,
@@ -80,8 +83,9 @@ impl Book {
             let key = (device, mutation.seq.0);
             match self.sent.get(&key) {
                 None => {
-                    let Mutation { id, record, base, fields, .. } = mutation;
-                    self.sent.insert(key, Sent { id, record, base, fields, first: now, outcome: None });
+                    let Mutation { id, record, change, base, fields, was, .. } = mutation;
+                    let sent = Sent { id, record, change, base, fields, was, first: now, outcome: None };
+                    self.sent.insert(key, sent);
                 }
                 Some(known) if known.id == mutation.id => {
                     self.repeats += u64::from(known.outcome.is_some());
@@ -145,8 +149,12 @@ impl Answers for Recorder {
         }
         self.journal.open().requests += 1;
         if is_sync {
-            let mutations = read_request(&request.body).expect("a phone's own request");
-            self.journal.open().delivered(device, mutations);
+            let (head, mutations) = read_request(&request.body).expect("a phone's own request");
+            let mut book = self.journal.open();
+            if let Some(difference) = head.differences.first() {
+                book.find("buckets_add_up", format!("device {device}: {difference:?}"));
+            }
+            book.delivered(device, mutations);
         }
         let mut answer = server.answer(request).await?;
         let mut pieces = VecDeque::new();
@@ -168,10 +176,11 @@ impl Answers for Recorder {
     }
 }
 
-fn read_request(body: &[u8]) -> Option<Vec<Mutation>> {
+fn read_request(body: &[u8]) -> Option<(Head, Vec<Mutation>)> {
     let mut lines = BufReader::new(MultiGzDecoder::new(body)).lines();
-    let _head: Head = serde_json::from_str(&lines.next()?.ok()?).ok()?;
-    lines.map(|line| serde_json::from_str(&line.ok()?).ok()).collect()
+    let head: Head = serde_json::from_str(&lines.next()?.ok()?).ok()?;
+    let mutations = lines.map(|line| serde_json::from_str(&line.ok()?).ok()).collect::<Option<_>>()?;
+    Some((head, mutations))
 }
 
 /// The frames that can be read, up to where the answer ends.

@@ -21,12 +21,13 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What must hold after every quiet period, and what breaks it.
-pub const INVARIANTS: [(&str, &str); 13] = [
+pub const INVARIANTS: [(&str, &str); 14] = [
     ("phones_equal_server", "a phone that is in step holds a row that the server has not, or has otherwise"),
     (
         "cursor_never_skips",
         "a phone that has read a log to its end lacks a row of it, or has an older version",
     ),
+    ("buckets_add_up", "a phone found that a bucket did not hold what the server has"),
     ("applied_exactly_once", "a change that came twice had two outcomes"),
     ("numbers_used_once", "a phone gave two changes one number"),
     ("acknowledged_never_lost", "what a call stored, or the server took, is nowhere"),

@@ -1,5 +1,6 @@
 //! What people do, and what happens to phones, servers, disks and the network.
 
+use super::invariants::json;
 use super::phone::{OTHER, PASSCODE, Phone};
 use super::template::TERRITORIES;
 use super::world::World;
@@ -245,7 +246,7 @@ impl World {
 
     /// The rep looks after what was refused and what lost.
     fn outbox_work(&mut self, slot: usize) -> Result<Done, Error> {
-        let lot = self.chance.below(100);
+        let (text, lot) = (self.text(), self.chance.below(100));
         let phone = &self.phones[slot];
         let outbox = phone.client.outbox()?;
         let refused: Vec<_> = phone.changes().into_iter().filter(|change| change.refused).collect();
@@ -261,10 +262,18 @@ impl World {
             self.journal.open().dealt_with.insert(key);
             return Ok(Done::Did(format!("dealt with {}", change.seq)));
         }
-        if let Some(conflict) = outbox.conflicts()?.first() {
-            outbox.resolve_conflict(conflict.id)?;
-            *self.journal.open().resolved.entry(phone.number).or_default() += 1;
-            return Ok(Done::Did("put a lost value away".to_owned()));
+        let conflicts = phone.client.conflicts()?;
+        if let Some(open) = self.chance.pick(&conflicts.list()?) {
+            let settled = match (lot % 3, &open.lost) {
+                (0, Some(_)) => conflicts.take_lost(open.id),
+                (1, _) => conflicts.write(open.id, Value::Text(text)),
+                _ => conflicts.keep(open.id),
+            };
+            if let Some(lost) = open.lost.as_ref().filter(|_| settled.is_ok()) {
+                let decided = (open.record, open.field.clone(), json(lost));
+                self.journal.open().settled.insert(decided);
+            }
+            return settled.map(|()| Done::Did(format!("settled {} {}", open.field, lot % 3)));
         }
         Ok(Done::Nothing)
     }
@@ -355,6 +364,7 @@ impl World {
             done = self.phones[slot].client.sync(&()) => Some(done.map_err(name)),
             () = network.hangs() => None,
         };
+        network.forget_next();
         // Work that was begun is finished by itself.
         settle().await;
         let hung = ended.is_none();

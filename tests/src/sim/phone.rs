@@ -4,7 +4,7 @@ use super::journal::Recorder;
 use super::template::copy;
 use chrono::TimeDelta;
 use roundsman_core::platform::{Clock, Entropy, SoftwareKeys, Transport};
-use roundsman_core::simulation::{self, PhoneChange};
+use roundsman_core::simulation::{self, PhoneChange, PhoneRow};
 use roundsman_core::vault::{KdfCost, Passcode};
 use roundsman_core::{Client, Config, Error};
 use roundsman_model::customer::Customer;
@@ -165,6 +165,11 @@ impl Phone {
     /// What is in the outbox; nothing if the vault is closed.
     pub(super) fn changes(&self) -> Vec<PhoneChange> {
         simulation::changes(&self.client).unwrap_or_default()
+    }
+
+    /// Every row that it holds; none if the vault is closed.
+    pub(super) fn rows(&self) -> Vec<PhoneRow> {
+        simulation::rows(&self.client).unwrap_or_default()
     }
 
     /// Where its files are.

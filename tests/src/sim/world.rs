@@ -15,14 +15,19 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 /// How many of the last operations a report shows.
 const LAST: usize = 40;
 
 /// Operations between two quiet periods, at most.
 const BUSY: u64 = 60;
+
+/// How long an operation may take, by the clock on the wall. One that takes longer waits for what never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the threads of one seed run under.
 #[derive(Clone)]
@@ -62,7 +67,7 @@ pub(super) fn runtime(scopes: &Scopes) -> Runtime {
     Builder::new_current_thread()
         .enable_time()
         .max_blocking_threads(1)
-        .thread_keep_alive(std::time::Duration::from_secs(3_600))
+        .thread_keep_alive(Duration::from_secs(3_600))
         .on_thread_start(move || scopes.enter())
         .build()
         .expect("a runtime")
@@ -102,7 +107,10 @@ pub(super) fn play(seed: u64, settings: Settings) -> Played {
         let mut next_quiet = 20 + world.chance.below(BUSY);
         for at in 0..u64::from(settings.operations) {
             world.counts.operations += 1;
-            world.operation().await;
+            if timeout(PATIENCE, world.operation()).await.is_err() {
+                world.journal.open().find("heals", "an operation does not come to an end".to_owned());
+                break;
+            }
             if at >= next_quiet {
                 next_quiet = at + 20 + world.chance.below(BUSY);
                 world.quiet().await;
