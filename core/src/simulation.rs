@@ -20,8 +20,6 @@ pub use crate::store::RowState;
 pub enum Bug {
     /// A row that has left its bucket stays on the phone, once.
     IgnoreOneRemoval,
-    /// A value that lost in a collision is not kept, once.
-    LoseOneConflict,
     /// The cursor of a page is committed before its rows.
     NonAtomicCursor,
 }
@@ -35,6 +33,8 @@ pub struct Scope {
     stopped: AtomicBool,
     #[cfg(feature = "planted-bugs")]
     bug: Option<Bug>,
+    #[cfg(feature = "planted-bugs")]
+    blind: bool,
     #[cfg(feature = "planted-bugs")]
     fired: AtomicBool,
 }
@@ -53,6 +53,14 @@ impl Scope {
     #[cfg(feature = "planted-bugs")]
     pub fn with(bug: Option<Bug>) -> Self {
         Self { bug, ..Self::default() }
+    }
+
+    /// The same with phones that don't compare what buckets add up to, so that they heal nothing: then others must find
+    /// what is wrong.
+    #[cfg(feature = "planted-bugs")]
+    #[must_use]
+    pub fn blind(self, blind: bool) -> Self {
+        Self { blind, ..self }
     }
 
     /// Stops the process instead of the commit after so many others: it and all that follow fail.
@@ -103,6 +111,12 @@ pub(crate) fn has(bug: Bug) -> bool {
         }
         planted.is_some()
     })
+}
+
+/// Whether phones don't compare what buckets add up to.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn is_blind() -> bool {
+    SCOPE.with_borrow(|scope| scope.as_ref().is_some_and(|scope| scope.blind))
 }
 
 /// Whether this bug is planted and has not done anything yet.

@@ -17,6 +17,8 @@ use uuid::Uuid;
 pub enum Bug {
     /// A change that was taken before is taken anew when it comes again.
     SkipDuplicateCheck,
+    /// A value that lost in a collision is kept nowhere, once.
+    LoseOneConflict,
 }
 
 /// Where random bytes come from.
@@ -134,4 +136,10 @@ pub(crate) fn has(bug: Bug) -> bool {
         }
         planted
     }) == Some(true)
+}
+
+/// Whether this bug is planted and has not done anything yet.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn once(bug: Bug) -> bool {
+    with(|scope| scope.bug == Some(bug) && !scope.fired.swap(true, Ordering::SeqCst)) == Some(true)
 }

@@ -197,10 +197,6 @@ impl Edits<'_> {
     /// Makes a change that the server has taken part of the server's version.
     fn take(&mut self, entry: &Entry, rev: Rev, conflicts: &[Conflict]) -> Result<(), StoreError> {
         for conflict in conflicts {
-            #[cfg(feature = "planted-bugs")]
-            if crate::simulation::once(crate::simulation::Bug::LoseOneConflict) {
-                continue;
-            }
             self.connection
                 .prepare_cached("INSERT INTO conflict (entity, record, conflict) VALUES (?1, ?2, ?3)")?
                 .execute((entry.def.name, entry.record.as_bytes(), serde_json::to_string(conflict)?))?;

@@ -32,6 +32,9 @@ struct Args {
     /// seed that finds it.
     #[arg(long)]
     bug: Option<Bug>,
+    /// Phones don't compare what buckets add up to, so that they don't heal what a bug has done.
+    #[arg(long)]
+    blind: bool,
     /// How many seeds are played at a time; without it one for each core.
     #[arg(long)]
     threads: Option<usize>,
@@ -45,7 +48,8 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let settings = Settings { phones: args.phones.max(1), operations: args.operations, bug: args.bug };
+    let Args { operations, bug, blind, .. } = args;
+    let settings = Settings { phones: args.phones.max(1), operations, bug, blind };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let enough = if args.bug.is_some() { 1 } else { args.enough.max(1) };
     println!(

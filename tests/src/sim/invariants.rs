@@ -225,7 +225,8 @@ impl World {
                     let gone = removals(&book).any(|(of, at)| of == *record && at >= *rev);
                     if !(stands || kept || decided || replaced || by_office || gone) {
                         found.push(format!(
-                            "what device {} typed into {field} of {record} with change {} is nowhere",
+                            "{typed} that device {} typed into {field} of {record} with change {}, taken as version \
+                             {rev}, is nowhere",
                             key.0, key.1
                         ));
                     }

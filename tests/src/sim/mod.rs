@@ -50,11 +50,13 @@ pub struct Settings {
     pub operations: u32,
     /// The bug that is planted, if one is.
     pub bug: Option<Bug>,
+    /// Phones don't compare what buckets add up to, and heal nothing by that.
+    pub blind: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { phones: 5, operations: 200, bug: None }
+        Self { phones: 5, operations: 200, bug: None, blind: false }
     }
 }
 
@@ -65,7 +67,7 @@ pub enum Bug {
     SkipDuplicateCheck,
     /// A phone keeps one row that has left its bucket.
     IgnoreOneRemoval,
-    /// A phone does not keep one value that lost.
+    /// The server keeps one value that lost nowhere.
     LoseOneConflict,
     /// A phone commits the cursor of a page before its rows.
     NonAtomicCursor,
@@ -192,6 +194,9 @@ impl fmt::Display for Failed<'_> {
         )?;
         if let Some(bug) = settings.bug {
             write!(f, " --bug {}", bug.name())?;
+        }
+        if settings.blind {
+            write!(f, " --blind")?;
         }
         Ok(())
     }

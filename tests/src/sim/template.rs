@@ -45,7 +45,7 @@ impl Template {
     fn make(phones: usize) -> Self {
         let folder = scratch();
         let clock = Arc::new(ManualClock::default());
-        let scopes = Scopes::new(0, None, &clock);
+        let scopes = Scopes::new(0, None, false, &clock);
         runtime(&scopes).block_on(async {
             scopes.enter();
             let server = TestServer::start_in(&folder.path().join("server"), Arc::clone(&clock), None)

@@ -37,21 +37,24 @@ pub(super) struct Scopes {
 }
 
 impl Scopes {
-    pub(super) fn new(seed: u64, bug: Option<Bug>, clock: &Arc<ManualClock>) -> Self {
+    pub(super) fn new(seed: u64, bug: Option<Bug>, blind: bool, clock: &Arc<ManualClock>) -> Self {
         let (entropy, clock) = (SeededEntropy::new(!seed), Arc::clone(clock));
         let server = office::Scope::new(
             Box::new(move |out| entropy.bytes(out)),
             Box::new(move || u64::try_from(clock.now().timestamp_millis()).unwrap_or_default()),
         );
-        let at_server =
-            matches!(bug, Some(Bug::SkipDuplicateCheck)).then_some(office::Bug::SkipDuplicateCheck);
+        let at_server = bug.and_then(|bug| match bug {
+            Bug::SkipDuplicateCheck => Some(office::Bug::SkipDuplicateCheck),
+            Bug::LoseOneConflict => Some(office::Bug::LoseOneConflict),
+            Bug::IgnoreOneRemoval | Bug::NonAtomicCursor => None,
+        });
         let on_phones = bug.and_then(|bug| match bug {
-            Bug::SkipDuplicateCheck => None,
+            Bug::SkipDuplicateCheck | Bug::LoseOneConflict => None,
             Bug::IgnoreOneRemoval => Some(phones::Bug::IgnoreOneRemoval),
-            Bug::LoseOneConflict => Some(phones::Bug::LoseOneConflict),
             Bug::NonAtomicCursor => Some(phones::Bug::NonAtomicCursor),
         });
-        Self { phones: Arc::new(phones::Scope::with(on_phones)), server: Arc::new(server.with(at_server)) }
+        let phones = phones::Scope::with(on_phones).blind(blind);
+        Self { phones: Arc::new(phones), server: Arc::new(server.with(at_server)) }
     }
 
     /// Sets this thread under them.
@@ -99,7 +102,7 @@ pub(super) fn play(seed: u64, settings: Settings) -> Played {
     let clock = Arc::new(ManualClock::at(
         chrono::DateTime::from_timestamp_millis(template.millis).unwrap_or_default(),
     ));
-    let scopes = Scopes::new(seed, settings.bug, &clock);
+    let scopes = Scopes::new(seed, settings.bug, settings.blind, &clock);
     scopes.enter();
     let runtime = runtime(&scopes);
     let played = runtime.block_on(async {
