@@ -28,8 +28,8 @@ impl World {
             self.phone_equals_server(slot, &buckets);
             self.phone_keeps_its_own(slot);
         }
-        self.nothing_acknowledged_is_lost(&buckets);
         self.conflicts_are_kept(&buckets);
+        self.nothing_acknowledged_is_lost(&buckets);
         self.audit_is_whole();
         self.note(format!("checked {}", hash(&buckets)));
     }
