@@ -89,6 +89,11 @@ impl Scope {
     }
 }
 
+/// Whether this thread runs under a scope.
+pub(crate) fn is_entered() -> bool {
+    SCOPE.with_borrow(Option::is_some)
+}
+
 /// Called in place of a commit's last step.
 pub(crate) fn before_commit() -> Result<(), StoreError> {
     SCOPE.with_borrow(|scope| {

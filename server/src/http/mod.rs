@@ -7,6 +7,7 @@ mod problem;
 mod proof;
 mod rescue;
 mod root;
+mod sessions;
 mod sync;
 mod token;
 
