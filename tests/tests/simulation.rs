@@ -3,7 +3,7 @@
 //! The long run is a program: `cargo run --release -p roundsman-tests --bin simulate -- --help`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stdout)]
 
-use roundsman_tests::sim::{Bug, Failed, Settings, play, play_all};
+use roundsman_tests::sim::{Bug, Failed, Played, Settings, play, play_all};
 use std::fs;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn threads() -> usize {
 
 #[test]
 fn two_hundred_seeds_hold() {
-    let summary = play_all(0..200, SMALL, threads(), 1, &|_, _| {});
+    let summary = play_all(0..200, SMALL, threads(), 1, &|_: &Played, _: u64| {});
     if let Some(failed) = summary.failed.first() {
         panic!("{}", Failed(failed, SMALL));
     }
@@ -52,7 +52,7 @@ fn a_seed_plays_the_same_twice() {
 fn planted_bugs_are_caught() {
     for (bug, invariant) in Bug::ALL {
         let settings = Settings { phones: 5, operations: 200, bug: Some(bug), blind: true };
-        let summary = play_all(0..200, settings, threads(), 1, &|_, _| {});
+        let summary = play_all(0..200, settings, threads(), 1, &|_: &Played, _: u64| {});
         let caught = summary.failed.first().unwrap_or_else(|| panic!("{} was not found", bug.name()));
         let finding = caught.finding.as_ref().unwrap();
         println!("{}: {} at seed {}", bug.name(), finding.invariant, caught.seed);
@@ -64,7 +64,7 @@ fn planted_bugs_are_caught() {
 #[test]
 fn phones_notice_a_removal_that_was_ignored_by_their_sums() {
     let settings = Settings { phones: 5, operations: 200, bug: Some(Bug::IgnoreOneRemoval), blind: false };
-    let summary = play_all(0..200, settings, threads(), 1, &|_, _| {});
+    let summary = play_all(0..200, settings, threads(), 1, &|_: &Played, _: u64| {});
     let found = summary.failed.first().and_then(|caught| caught.finding.as_ref()).unwrap();
     assert_eq!(found.invariant, "buckets_add_up", "{}", found.what);
 }
