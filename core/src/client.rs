@@ -463,6 +463,12 @@ impl Client {
         Ok(Endpoint { url: profile.url, pins: profile.pins })
     }
 
+    /// The store, past the rules of use.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulated_store(&self) -> Result<Arc<Store>, Error> {
+        Ok(self.session()?.store)
+    }
+
     fn session(&self) -> Result<Session, Error> {
         let session = self.inner.session.read().unwrap_or_else(PoisonError::into_inner).clone();
         session.ok_or_else(|| self.closed())

@@ -29,6 +29,8 @@ pub mod outbox;
 pub mod platform;
 pub mod profiles;
 pub mod rescue;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod store;
 pub mod sync;
 pub mod vault;

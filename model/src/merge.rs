@@ -36,7 +36,7 @@ pub struct Mark {
     pub rev: Rev,
     /// When the edit was made.
     pub stamp: Stamp,
-    /// The device it was made on; `None` for the server's own.
+    /// The device it was made on; `None` for the server's own, and for a text that holds what several wrote.
     pub device: Option<DeviceId>,
 }
 
@@ -82,6 +82,8 @@ pub struct Merged {
     pub conflicts: Vec<Conflict>,
     /// Marks to set besides those of the changed fields: words that were added to a set, even if they were in it.
     pub added: Vec<String>,
+    /// Fields among those that hold what several wrote: nobody's later edit replaces them unseen, not even the author's.
+    pub shared: Vec<String>,
     /// Marks to drop: words that were taken out of a set.
     pub taken: Vec<String>,
 }
@@ -156,6 +158,9 @@ pub fn merge(def: &EntityDef, row: &Fields, marks: &Marks, edit: Edit<'_>) -> Re
             });
         }
         if kept != *theirs {
+            if kept != *mine {
+                merged.shared.push(name.clone());
+            }
             merged.changes.insert(name.clone(), kept);
         }
     }
@@ -227,13 +232,22 @@ fn settle(rule: Merge, theirs: &Value, their_stamp: Stamp, mine: &Value, my_stam
                 } else if mine.contains(theirs.as_str()) {
                     mine.clone()
                 } else {
-                    format!("{theirs}\n{mine}")
+                    append(theirs, mine)
                 });
             }
             (theirs, _) => theirs.is_null(),
         },
     };
     if mine_wins { mine.clone() } else { theirs.clone() }
+}
+
+/// A text below another one, without the lines that it begins with and that stand there: its author wrote on, and the
+/// first part came with an earlier edit.
+fn append(theirs: &str, mine: &str) -> String {
+    let (there, lines): (Vec<&str>, Vec<&str>) = (theirs.lines().collect(), mine.lines().collect());
+    let known = (1..lines.len()).rev().find(|many| there.windows(*many).any(|part| part == &lines[..*many]));
+    let rest = known.map_or_else(|| mine.to_owned(), |many| lines[many..].join("\n"));
+    format!("{theirs}\n{rest}")
 }
 
 #[cfg(test)]
@@ -371,6 +385,14 @@ mod tests {
             assert_eq!(served("set", &start, &edits), Ok(words(&["x", "y"])));
         }
         assert_eq!(served("set", &start, &[takes]), Ok(words(&["y"])));
+    }
+
+    #[test]
+    fn a_text_that_is_written_on_is_not_there_twice() {
+        assert_eq!(append("theirs\nmine", "mine\nmore"), "theirs\nmine\nmore");
+        assert_eq!(append("mine\ntheirs", "mine\nmore"), "mine\ntheirs\nmore");
+        assert_eq!(append("theirs\nmine", "mine, and more"), "theirs\nmine\nmine, and more");
+        assert_eq!(append("theirs", "a\na"), "theirs\na\na");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn keep(
         .collect();
     let collision = StoredRecord {
         entity: Collision::DEF.name.to_owned(),
-        id: Uuid::now_v7(),
+        id: crate::random::uuid(),
         rev: Rev(1),
         bucket: record.bucket.clone(),
         removed: false,

@@ -17,7 +17,6 @@ use roundsman_protocol::api::{EnrolAnswer, EnrolRequest};
 use roundsman_protocol::keys::DeviceKey;
 use roundsman_protocol::ticket::Ticket;
 use roundsman_protocol::{ErrorCode, VERSION, sha256};
-use uuid::Uuid;
 
 /// How long a ticket holds.
 const TICKET_MINUTES: i64 = 15;
@@ -121,7 +120,7 @@ fn admit(
 ) -> Result<EnrolAnswer, Refusal> {
     let user = tx.user(user)?.ok_or(ErrorCode::TicketUnknown)?;
     let device = StoredDevice {
-        id: DeviceId(Uuid::now_v7()),
+        id: DeviceId(random::uuid()),
         user: user.id,
         key,
         install: request.install,

@@ -16,7 +16,6 @@ use roundsman_protocol::policy::Policy;
 use roundsman_protocol::root::{PublicKey, RoleKeys, Root};
 use roundsman_protocol::{VERSION, hpke_seal, sha256};
 use std::path::Path;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// How long a root holds before it should be replaced.
@@ -124,7 +123,7 @@ impl OrgKeys {
         let one = |key: PublicKey| RoleKeys { threshold: 1, keys: vec![key] };
         let root = Root {
             v: VERSION,
-            org: *Uuid::now_v7().as_bytes(),
+            org: *random::uuid().as_bytes(),
             version: 1,
             expires_ms: (now + TimeDelta::days(ROOT_DAYS)).timestamp_millis(),
             root: one(first.root.public()),

@@ -16,6 +16,7 @@ mod console;
 mod devices;
 mod enrolment;
 mod http;
+mod in_process;
 pub mod keyfile;
 mod keys;
 mod password;
@@ -25,6 +26,8 @@ mod refusal;
 mod rescue;
 mod secret;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod storage;
 mod sync;
 #[cfg(test)]
@@ -35,6 +38,7 @@ mod upkeep;
 
 pub use admin::{Admin, AdminError};
 pub use config::{Config, Database, NewAdmin};
+pub use in_process::{Answer, InProcess, Question};
 pub use keys::{FirstKeys, KeysError};
 pub use password::PasswordError;
 pub use random::NoEntropy;

@@ -1,5 +1,6 @@
 //! Randomness from the operating system.
 
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The operating system gave no random numbers.
@@ -10,8 +11,21 @@ pub struct NoEntropy;
 /// Fresh random bytes.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoEntropy> {
     let mut bytes = [0; N];
+    #[cfg(feature = "simulation")]
+    if crate::simulation::fill(&mut bytes) {
+        return Ok(bytes);
+    }
     getrandom::fill(&mut bytes).map_err(|_| NoEntropy)?;
     Ok(bytes)
+}
+
+/// A fresh id: a UUIDv7 (RFC 9562 section 5.7) of this moment.
+pub(crate) fn uuid() -> Uuid {
+    #[cfg(feature = "simulation")]
+    if let Some(id) = crate::simulation::uuid() {
+        return id;
+    }
+    Uuid::now_v7()
 }
 
 /// A fresh secret as text: 256 bits in base64url.

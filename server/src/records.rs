@@ -77,6 +77,7 @@ pub(crate) fn change(
         }
         let changed = merged.changes.into_keys();
         marks.extend(changed.chain(merged.added).map(|name| (name, mark)));
+        marks.extend(merged.shared.into_iter().map(|name| (name, Mark { device: None, ..mark })));
     }
     let record = StoredRecord { entity: def.name.to_owned(), id, rev, bucket, removed: false, fields, marks };
     Ok(Change { record, conflicts: merged.conflicts, differs })
@@ -103,6 +104,10 @@ pub(crate) fn store(
         let nothing = Marks::new();
         let marks = before.map_or(&nothing, |before| &before.marks);
         for conflict in &change.conflicts {
+            #[cfg(feature = "planted-bugs")]
+            if crate::simulation::once(crate::simulation::Bug::LoseOneConflict) {
+                continue;
+            }
             tx.add_conflict(&StoredConflict {
                 entity: def.name.to_owned(),
                 record: record.id,

@@ -339,7 +339,7 @@ fn open_storage(dir: &Path, shared: Option<&Database>) -> Result<Box<dyn Storage
     Ok(Box::new(Sqlite::open(&database, key)?))
 }
 
-fn database_key(dir: &Path, needed: bool) -> Result<DatabaseKey, StartError> {
+pub(crate) fn database_key(dir: &Path, needed: bool) -> Result<DatabaseKey, StartError> {
     let file = dir.join("server.key");
     let text = match std::env::var(KEY_VARIABLE) {
         Ok(text) => Zeroizing::new(text),
@@ -366,7 +366,7 @@ fn database_key(dir: &Path, needed: bool) -> Result<DatabaseKey, StartError> {
     Ok(DatabaseKey(key))
 }
 
-fn make_folder(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

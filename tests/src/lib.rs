@@ -15,5 +15,6 @@ pub mod meddler;
 pub mod memory;
 pub mod postgres;
 pub mod rig;
+pub mod sim;
 pub mod steps;
 pub mod told;

@@ -39,7 +39,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("rescue", &["platform"]),
     ("vault", &["platform", "rescue"]),
     ("device", &["platform", "vault"]),
-    ("store", &["platform", "rescue"]),
+    // For the simulation alone, in builds with its feature.
+    ("store", &["platform", "rescue", "simulation"]),
     ("net", &["platform"]),
     ("audit", &["platform", "vault"]),
     ("customers", &["platform", "store", "audit"]),

@@ -71,13 +71,13 @@ impl Store {
         let unsent = removed.then(|| outbox::ids(&tx)).transpose()?;
         connection::authentic(&tx)?;
         seal(&self.sealed, number, added)?;
-        if let Err(error) = tx.commit() {
+        if let Err(error) = end(tx) {
             if !added.is_empty()
                 && let Err(error) = self.sealed.void(number)
             {
                 tracing::warn!(%error, "a change that was not committed is still in the sealed outbox");
             }
-            return Err(error.into());
+            return Err(error);
         }
         self.commit.store(number, Ordering::Relaxed);
         // Still under the writer's lock: nothing is sealed meanwhile.
@@ -86,6 +86,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn end(tx: Transaction<'_>) -> Result<(), StoreError> {
+    #[cfg(feature = "simulation")]
+    crate::simulation::before_commit()?;
+    Ok(tx.commit()?)
 }
 
 fn seal(sealed: &SealedOutbox, commit: u64, mutations: &[Mutation]) -> Result<(), StoreError> {

@@ -168,6 +168,10 @@ impl Digest {
                 return Err(StoreError::PartRolledBack { table });
             }
         }
+        // An index as this connection last saw it lacks what others have merged since, and would be called damaged.
+        for index in tables().iter().filter_map(|table| table.index.as_ref()) {
+            index.refresh(connection)?;
+        }
         let mut statement = connection.prepare("PRAGMA integrity_check")?;
         let mut verdicts = statement.query([])?;
         let mut sound = true;

@@ -69,6 +69,10 @@ impl Store {
     /// # Errors
     /// The store is closed or damaged.
     pub fn compare(&self, checkpoint: &Checkpoint, contents: bool) -> Result<Verdict, StoreError> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::simulation::is_blind() {
+            return Ok(Verdict::Same);
+        }
         // Another version's contents are others; and of a row that was passed over nothing is known.
         let contents = contents && checkpoint.declarations == declarations();
         self.read(|records| {

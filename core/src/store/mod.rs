@@ -15,6 +15,8 @@ mod connection;
 mod digest;
 mod edit;
 mod error;
+#[cfg(feature = "simulation")]
+mod every_row;
 mod healing;
 mod incoming;
 mod observe;

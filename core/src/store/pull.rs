@@ -45,6 +45,10 @@ impl Store {
     /// # Errors
     /// The store is closed, damaged, or the disk is full. Nothing of the pages was stored then.
     pub fn store_pages(&self, pages: &[Arrival]) -> Result<(), StoreError> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::simulation::has(crate::simulation::Bug::NonAtomicCursor) {
+            self.write(|edits| pages.iter().try_for_each(|page| edits.read_to(page)))?;
+        }
         let wait = self.write(|edits| {
             let (mut wait, mut gathered) = (false, Gathered::default());
             for page in pages {
@@ -98,11 +102,7 @@ impl Store {
                 rows = rest;
             }
         }
-        edits
-            .connection
-            .prepare_cached("INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
-            .execute((&page.bucket.0, Whole(page.cursor.0)))?;
-        Ok(())
+        edits.read_to(page)
     }
 
     /// Adds the rows at the beginning of these that are of one table and new here; how many.
@@ -233,6 +233,14 @@ impl<'p> Intake<'p> {
 }
 
 impl Edits<'_> {
+    /// Notes how far a bucket's log is read with this page.
+    fn read_to(&self, page: &Arrival) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
+            .execute((&page.bucket.0, Whole(page.cursor.0)))?;
+        Ok(())
+    }
+
     /// Does what a row of a page asks for; whether there was none of this id.
     fn store_row(&mut self, intake: &Intake<'_>, row: &Arrived) -> Result<bool, StoreError> {
         let (connection, bucket) = (self.connection, intake.bucket);
@@ -302,6 +310,10 @@ impl Edits<'_> {
             return Ok(());
         };
         if stored.version.bucket != *bucket {
+            return Ok(());
+        }
+        #[cfg(feature = "planted-bugs")]
+        if crate::simulation::once(crate::simulation::Bug::IgnoreOneRemoval) {
             return Ok(());
         }
         shadow::forget(self.connection, table.def, id)?;

@@ -277,6 +277,15 @@ impl Index {
             name,
         }
     }
+
+    /// Has this connection look at the index as it is now. FTS5 keeps what it knows of an index's pieces until it is next
+    /// searched, which its part of SQLite's integrity check is not: that takes pieces for lost which another connection
+    /// has merged since.
+    pub(super) fn refresh(&self, connection: &Connection) -> Result<(), StoreError> {
+        let any = format!("SELECT EXISTS (SELECT 1 FROM \"{0}\" WHERE \"{0}\" MATCH 'a')", self.name);
+        connection.prepare_cached(&any)?.query_row([], |_| Ok(()))?;
+        Ok(())
+    }
 }
 
 /// The columns of a table as it is, in order; none if there is no table.

@@ -92,3 +92,17 @@ fn a_list_is_paged_by_key_without_gap_or_repeat() {
     assert_eq!(names, ["Åsa", "emil", "Émile", "Zoë", "沈"]);
     assert!(seen.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].1 < pair[1].1));
 }
+
+#[test]
+fn a_search_before_changes_does_not_make_a_sound_store_look_damaged() {
+    let phone = Phone::new();
+    phone.pull((1..12).map(|n| customer(n, 1, &format!("Store {n}"), &[])).collect());
+    for round in 0..20 {
+        // The same reader may have known the index as it was.
+        phone.found("store");
+        for n in 1..12 {
+            phone.rename(id(n), &format!("Market {round} {n}"));
+        }
+        phone.store.check().unwrap();
+    }
+}

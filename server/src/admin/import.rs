@@ -10,7 +10,6 @@ use roundsman_model::merge::Edit;
 use roundsman_model::{Entity, Fields, HybridClock, Kind, Rev, RuleError, Stamp, UserId, Value};
 use std::collections::BTreeMap;
 use std::io::Read;
-use uuid::Uuid;
 
 /// How many rows go into one transaction.
 const BATCH: usize = 1_000;
@@ -347,7 +346,7 @@ fn write(tx: &mut dyn WriteTx, fields: Fields, stamp: Stamp) -> Result<Result<Ta
             def.admit(std::mem::take(&mut before.fields)).map_err(|_| StorageError::Damaged("customer"))?;
     }
     let base = before.as_ref().map_or(Rev(0), |record| record.rev);
-    let id = before.as_ref().map_or_else(Uuid::now_v7, |record| record.id);
+    let id = before.as_ref().map_or_else(crate::random::uuid, |record| record.id);
     let nothing = Fields::new();
     let was = before.as_ref().map_or(&nothing, |record| &record.fields);
     let edit = Edit { fields: &fields, was, base, stamp, device: None };

@@ -9,7 +9,6 @@ use crate::{NewAdmin, Secret, random};
 use chrono::{DateTime, Utc};
 use roundsman_model::{Role, UserId};
 use totp_rs::{Algorithm, Builder, Totp};
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The shortest password.
@@ -155,7 +154,7 @@ fn to_store(user: NewUser) -> Result<StoredUser, AdminError> {
         None => None,
     };
     Ok(StoredUser {
-        id: UserId(Uuid::now_v7()),
+        id: UserId(random::uuid()),
         email,
         name,
         role: user.role,

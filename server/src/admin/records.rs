@@ -52,8 +52,8 @@ impl Admin {
             .into();
             let edit =
                 Edit { fields: &fields, was: &Fields::new(), base: Rev(0), stamp: Stamp(0), device: None };
-            let visit =
-                change(Visit::DEF, None, Uuid::now_v7(), edit).map_err(|_| AdminError::RoundInvalid)?;
+            let visit = change(Visit::DEF, None, crate::random::uuid(), edit)
+                .map_err(|_| AdminError::RoundInvalid)?;
             store(tx.as_mut(), Visit::DEF, None, &visit, None)?;
             ids.push(visit.record.id);
         }

@@ -46,7 +46,7 @@ impl Admin {
                 Standing::Issued | Standing::Withdrawn => {}
             }
         }
-        let id = Uuid::now_v7();
+        let id = crate::random::uuid();
         let order = WipeOrder {
             v: roundsman_protocol::VERSION,
             org: keys.root.org,

@@ -4,7 +4,6 @@ use crate::admin::AlertKind;
 use crate::storage::{Result, StoredAlert, WriteTx};
 use chrono::{DateTime, Utc};
 use roundsman_model::DeviceId;
-use uuid::Uuid;
 
 /// Raises an alert, unless one of the same kind about the same device waits to be seen.
 pub(crate) fn raise(
@@ -20,7 +19,7 @@ pub(crate) fn raise(
     let about = device.map(|device| device.to_string()).unwrap_or_default();
     tracing::warn!(device = about, detail, "alert: {}", kind.words());
     tx.put_alert(&StoredAlert {
-        id: Uuid::now_v7(),
+        id: crate::random::uuid(),
         device,
         kind,
         at_ms: now.timestamp_millis(),

@@ -44,7 +44,7 @@ pub(crate) fn issue(
     let forms = tx.command_forms(device.id)?;
     let not_after = if order.kind.expires() { now + TimeDelta::minutes(UNLOCK_MINUTES) } else { now };
     let stored = StoredCommand {
-        id: Uuid::now_v7(),
+        id: random::uuid(),
         device: device.id,
         kind: order.kind.name().to_owned(),
         reason: order.reason.to_owned(),

@@ -14,7 +14,6 @@ use roundsman_protocol::enrolment::{
     BeginAnswer, BeginRequest, FinishAnswer, FinishRequest, Transcript, commitment,
 };
 use roundsman_protocol::keys::DeviceKey;
-use uuid::Uuid;
 
 /// How long a device may wait for a person.
 pub(crate) const CONFIRM_MINUTES: i64 = 15;
@@ -30,7 +29,7 @@ pub(crate) fn begin(app: &App, key: DeviceKey, request: &BeginRequest) -> Result
     let mut tx = app.storage.write()?;
     let ticket = redeem(tx.as_mut(), &key, device, now)?;
     let enrolment = StoredEnrolment {
-        id: Uuid::now_v7(),
+        id: random::uuid(),
         user: ticket.user,
         key,
         install: device.install,

@@ -109,6 +109,25 @@ fn notes_that_are_too_long_together_are_kept_beside_and_the_customer_can_still_b
 }
 
 #[test]
+fn notes_of_two_phones_outlive_what_either_writes_on_before_it_has_seen_the_others() -> TestResult {
+    let mut pair = pair()?;
+    let hers = pair.ana.put("customer", pair.store, 1, &[("notes", "Ana".into())]);
+    pair.ana.sync(&[hers])?;
+    // Bo writes twice before anything comes down to him.
+    let his = pair.bo.put("customer", pair.store, 1, &[("notes", "Bo".into())]);
+    let more = pair.bo.put("customer", pair.store, 1, &[("notes", "Bo\nand more".into())]);
+    pair.bo.sync(&[his, more])?;
+    let notes =
+        |pair: &Pair| pair.org.admin.customer(pair.store).map(|found| found.and_then(|one| one.notes));
+    assert_eq!(notes(&pair)?.as_deref(), Some("Ana\nBo\nand more"));
+    // Whoever has seen all of it replaces all of it.
+    let tidy = pair.bo.put("customer", pair.store, 4, &[("notes", "Both were here".into())]);
+    pair.bo.sync(&[tidy])?;
+    assert_eq!(notes(&pair)?.as_deref(), Some("Both were here"));
+    Ok(())
+}
+
+#[test]
 fn another_customers_code_is_said_to_be_taken() -> TestResult {
     let mut pair = pair()?;
     pair.org.customer("2", "Other", "A")?;

@@ -3,6 +3,7 @@ use crate::admin::{AdminError, EnrolmentView};
 use crate::testkit::{Org, TestResult, request};
 use p256::ecdsa::SigningKey;
 use roundsman_protocol::ticket::Ticket;
+use uuid::Uuid;
 
 const NONCE: [u8; 32] = [42; 32];
 

@@ -198,6 +198,8 @@ impl Database for Transaction<'_> {
 
     fn commit(mut self: Box<Self>, notices: Vec<Notice>) -> Result<()> {
         authentic(self.conn()?)?;
+        #[cfg(feature = "simulation")]
+        crate::simulation::before_commit()?;
         self.conn()?.execute_batch("COMMIT")?;
         self.open = false;
         for notice in notices {

@@ -1,0 +1,153 @@
+//! The server without a listener: the same routes, rules and storage, called directly. For tests of apps.
+
+use crate::app::App;
+use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
+use crate::password::Gate;
+use crate::server::{StartError, database_key, make_folder};
+use crate::storage::sqlite::Sqlite;
+use crate::storage::{LogRow, Storage, StorageError};
+use crate::{Admin, NewAdmin, admin, http, random};
+use axum::Router;
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::{Method, Request};
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use roundsman_model::{Bucket, Seq};
+use roundsman_protocol::sync::Row;
+use roundsman_protocol::ticket::SpkiPin;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+use tower_service::Service;
+use zeroize::Zeroizing;
+
+/// The pin in tickets. There is no certificate that could have another.
+const PIN: SpkiPin = SpkiPin([0x1a; 32]);
+
+/// The file with the database.
+const DATABASE: &str = "roundsman.db";
+
+/// A server that is called in place of being connected to. It keeps its data in a folder, and goes on from there when
+/// it is started again.
+#[derive(Clone)]
+pub struct InProcess {
+    app: Arc<App>,
+    routes: Router,
+}
+
+/// A request of a device.
+pub struct Question<'a> {
+    /// `GET` or `POST`.
+    pub method: &'a str,
+    /// The path: `/v1/sync`.
+    pub path: &'a str,
+    /// The headers.
+    pub headers: &'a [(&'static str, String)],
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An answer, whose body is read piece by piece.
+pub struct Answer {
+    status: u16,
+    headers: axum::http::HeaderMap,
+    body: BodyDataStream,
+}
+
+impl Answer {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// A header's value, if there is one and it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The next piece of the body; `None` at its end, or the reason why it ends early.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, axum::Error>> {
+        self.body.next().await
+    }
+}
+
+impl InProcess {
+    /// Starts in this folder, with this clock. The first start founds an organisation with this administrator, and
+    /// returns the keys that people hold; they also lie in the folder `keep-offline`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        dir: &Path,
+        public_url: &str,
+        org_name: &str,
+        first_admin: NewAdmin,
+        clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
+    ) -> Result<(Self, Option<FirstKeys>), StartError> {
+        make_folder(dir).map_err(StartError::Folder)?;
+        let database = dir.join(DATABASE);
+        let storage = Sqlite::open(&database, database_key(dir, database.exists())?)?;
+        let mut tx = storage.write()?;
+        let first = match OrgKeys::load(tx.as_ref())? {
+            Some(_) => None,
+            None => {
+                let folder = dir.join(KEEP_OFFLINE);
+                make_folder(&folder).map_err(StartError::Folder)?;
+                let first = FirstKeys::make(&folder, &first_admin.name)?;
+                OrgKeys::create(tx.as_mut(), org_name, &first, clock())?;
+                admin::add_first_admin(tx.as_mut(), org_name, &first_admin, clock())?;
+                Some(first)
+            }
+        };
+        let keys = OrgKeys::load(tx.as_ref())?.ok_or(KeysError::Damaged)?;
+        let org_name = keys::org_name(tx.as_ref())?;
+        tx.commit()?;
+        let app = Arc::new(App {
+            storage: Box::new(storage),
+            known_keys: RwLock::new(Arc::new(keys)),
+            org_name,
+            public_url: public_url.to_owned(),
+            pins: vec![PIN],
+            gate: Gate::new(),
+            clock: Box::new(clock),
+        });
+        let routes = http::router(Arc::clone(&app), Zeroizing::new(random::bytes()?));
+        Ok((Self { app, routes }, first))
+    }
+
+    /// What an administrator can do.
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.app))
+    }
+
+    /// Answers a request as the listening server would. A request that can't be put on a wire has no answer.
+    pub async fn answer(&self, question: Question<'_>) -> Option<Answer> {
+        let mut request = Request::builder()
+            .method(Method::from_bytes(question.method.as_bytes()).ok()?)
+            .uri(question.path);
+        for (name, value) in question.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Body::from(question.body)).ok()?;
+        let answered: Result<_, Infallible> = self.routes.clone().call(request).await;
+        let (head, body) = match answered {
+            Ok(response) => response.into_parts(),
+            Err(never) => match never {},
+        };
+        Some(Answer { status: head.status.as_u16(), headers: head.headers, body: body.into_data_stream() })
+    }
+
+    /// Every row of a bucket's log as it stands: the records in it, and without fields those that have left it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn rows(&self, bucket: &Bucket) -> Result<Vec<Row>, StartError> {
+        let rows = self.app.storage.read()?.log_after(bucket, Seq(0), usize::MAX >> 1, usize::MAX)?;
+        let row = |row: LogRow| {
+            let fields = row.fields.map(|json| serde_json::from_str(&json)).transpose();
+            let fields = fields.map_err(|_| StorageError::Damaged("record"))?;
+            Ok(Row { entity: row.entity, id: row.record, rev: row.rev, fields })
+        };
+        rows.into_iter().map(row).collect()
+    }
+}

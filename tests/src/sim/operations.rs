@@ -1,0 +1,487 @@
+//! What people do, and what happens to phones, servers, disks and the network.
+
+use super::invariants::json;
+use super::phone::{OTHER, PASSCODE, Phone};
+use super::template::TERRITORIES;
+use super::world::World;
+use roundsman_core::model::customer::Customer;
+use roundsman_core::model::geo::Position;
+use roundsman_core::model::visit::{Outcome, State as VisitState};
+use roundsman_core::platform::Clock;
+use roundsman_core::simulation;
+use roundsman_core::vault::Passcode;
+use roundsman_core::{Error, State};
+use roundsman_model::{Entity, Value};
+use roundsman_testkit::{DiskFault, Fate};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// What may be drawn, and how often.
+const LOTS: [(u64, Operation); 19] = [
+    (200, Operation::Visit),
+    (200, Operation::Edit),
+    (25, Operation::Add),
+    (30, Operation::OutboxWork),
+    (45, Operation::Office),
+    (18, Operation::Scope),
+    (200, Operation::Sync),
+    (25, Operation::CheckIn),
+    (12, Operation::Lock),
+    (3, Operation::Wipe),
+    (30, Operation::HangUp),
+    (30, Operation::StopInSync),
+    (15, Operation::StopInWork),
+    (10, Operation::Kill),
+    (15, Operation::CloseAndOpen),
+    (20, Operation::ServerStops),
+    (8, Operation::ServerKilled),
+    (25, Operation::DiskFails),
+    (40, Operation::TimePasses),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Visit,
+    Edit,
+    Add,
+    OutboxWork,
+    Office,
+    Scope,
+    Sync,
+    CheckIn,
+    Lock,
+    Wipe,
+    HangUp,
+    StopInSync,
+    StopInWork,
+    Kill,
+    CloseAndOpen,
+    ServerStops,
+    ServerKilled,
+    DiskFails,
+    TimePasses,
+}
+
+/// How a piece of work ended.
+enum Done {
+    Did(String),
+    Nothing,
+}
+
+impl World {
+    /// Draws an operation and does it.
+    pub(super) async fn operation(&mut self) {
+        self.clock.advance(Duration::from_millis(500 + self.chance.below(90_000)));
+        let all: u64 = LOTS.iter().map(|(weight, _)| weight).sum();
+        let mut lot = self.chance.below(all);
+        let mut drawn = Operation::Sync;
+        for (weight, operation) in LOTS {
+            if lot < weight {
+                drawn = operation;
+                break;
+            }
+            lot -= weight;
+        }
+        let slot = self.chance.below(self.phones.len() as u64) as usize;
+        let what = match drawn {
+            Operation::Visit | Operation::Edit | Operation::Add | Operation::OutboxWork => {
+                self.work(slot, drawn, false)
+            }
+            Operation::Office => self.office_edits(),
+            Operation::Scope => self.scope_changes(slot),
+            Operation::Sync => self.sync(slot).await,
+            Operation::CheckIn => format!("{:?}", self.phones[slot].client.check_in().await.map_err(name)),
+            Operation::Lock => self.lock_or_unlock(slot),
+            Operation::Wipe => self.order_wipe(slot),
+            Operation::HangUp => self.hang_up(slot).await,
+            Operation::StopInSync => self.stop_in_sync(slot).await,
+            Operation::StopInWork => self.stop_in_work(slot),
+            Operation::Kill => {
+                self.killed(slot);
+                "as it stood".to_owned()
+            }
+            Operation::CloseAndOpen => self.close_and_open(slot),
+            Operation::ServerStops => self.server_stops(slot).await,
+            Operation::ServerKilled => {
+                self.kill_server();
+                "as it stood".to_owned()
+            }
+            Operation::DiskFails => self.disk_fails(slot).await,
+            Operation::TimePasses => {
+                let minutes = 10 + self.chance.below(300);
+                self.clock.advance(Duration::from_secs(60 * minutes));
+                format!("{minutes} minutes")
+            }
+        };
+        self.note(format!("{} phone {slot} {drawn:?}: {what}", self.counts.operations));
+    }
+
+    /// Work on a phone that needs no network. With a fault under it, any error will do; otherwise only those that a
+    /// rep can understand.
+    fn work(&mut self, slot: usize, operation: Operation, fault: bool) -> String {
+        if self.phones[slot].client.state() != State::Open {
+            return "closed".to_owned();
+        }
+        let before = self.phones[slot].changes();
+        let done = match operation {
+            Operation::Visit => self.visit(slot),
+            Operation::Edit => self.edit(slot),
+            Operation::Add => self.add(slot),
+            _ => self.outbox_work(slot),
+        };
+        self.stored(slot, &before);
+        match done {
+            Ok(Done::Did(what)) => what,
+            Ok(Done::Nothing) => "nothing to do".to_owned(),
+            Err(error) => {
+                let understood =
+                    matches!(error, Error::Rule(_) | Error::NotFound | Error::VisitInProgress { .. });
+                if !fault && !understood {
+                    let what = format!("{operation:?} on phone {slot}: {error:?}");
+                    self.journal.open().find("taps_work", what);
+                }
+                name(error)
+            }
+        }
+    }
+
+    /// Writes down what is in the outbox now and was not before: a call that returned has promised it.
+    fn stored(&mut self, slot: usize, before: &[simulation::PhoneChange]) {
+        let phone = &self.phones[slot];
+        let mut book = self.journal.open();
+        for change in phone.changes() {
+            if !before.iter().any(|known| known.seq == change.seq) {
+                book.stored.insert((phone.number, change.seq.0), change.id);
+            }
+        }
+    }
+
+    fn visit(&mut self, slot: usize) -> Result<Done, Error> {
+        let text = self.text();
+        let lot = self.chance.below(100);
+        let customer = self.some_customer(slot)?;
+        let phone = &self.phones[slot];
+        let visits = phone.client.visits()?;
+        let day = phone.clock.now().date_naive();
+        let did = |what: &str| Ok(Done::Did(what.to_owned()));
+        if let Some(visit) = visits.in_progress()? {
+            if lot < 60 {
+                let notes = [visit.notes.unwrap_or_default(), text.clone()].join("\n");
+                visits.write(visit.id, Some(notes), Some(text))?;
+                return did("wrote");
+            }
+            visits.check_out(visit.id, if lot < 80 { Outcome::Order } else { Outcome::NoOrder }, None)?;
+            return did("checked out");
+        }
+        let planned = visits.round(day)?.into_iter().find(|stop| stop.visit.state == VisitState::Planned);
+        match (planned, customer) {
+            (Some(stop), _) if lot < 30 => {
+                visits.check_in(stop.visit.id, None)?;
+                did("checked in as planned")
+            }
+            (Some(stop), _) if lot < 45 => {
+                visits.miss(stop.visit.id, &text)?;
+                did("missed")
+            }
+            (Some(stop), _) if lot < 55 => {
+                visits.cancel(stop.visit.id, &text)?;
+                did("cancelled")
+            }
+            (_, Some(customer)) if lot < 70 => {
+                let near = Position { lat: 40.0, lon: -74.0, accuracy_m: Some(9.0), mocked: lot == 69 };
+                visits.start(customer.id, Some(near))?;
+                did("started")
+            }
+            (_, Some(customer)) => {
+                visits.plan(customer.id, day, Some(1 + (lot % 9) as i64))?;
+                did("planned")
+            }
+            _ => Ok(Done::Nothing),
+        }
+    }
+
+    fn edit(&mut self, slot: usize) -> Result<Done, Error> {
+        let (text, field, old) = (self.text(), self.chance.below(7), self.chance.percent(15));
+        let Some(found) = self.some_customer(slot)? else { return Ok(Done::Nothing) };
+        let phone = &mut self.phones[slot];
+        // Now and then somebody saves what has stood on the screen for long.
+        let seen = match phone.seen.take() {
+            Some(seen) if old => seen,
+            _ => found.clone(),
+        };
+        phone.seen = Some(found);
+        let mut edited = seen.clone();
+        match field {
+            0 => edited.name.clone_from(&text),
+            1 => edited.city = Some(text.clone()),
+            2 => edited.brand = Some(text.clone()),
+            3 => edited.address = Some(text.clone()),
+            4 => edited.channel = Some(text.clone()),
+            5 => edited.notes = Some([seen.notes.clone().unwrap_or_default(), text.clone()].join("\n")),
+            _ => {
+                edited.city = Some(text.clone());
+                edited.brand = if old { None } else { Some(text.clone()) };
+            }
+        }
+        phone.client.customers()?.save(&seen, &edited)?;
+        Ok(Done::Did(format!("{} {field} {text}", seen.code)))
+    }
+
+    fn add(&mut self, slot: usize) -> Result<Done, Error> {
+        let (text, lot) = (self.text(), self.chance.below(100));
+        let anywhere = *self.chance.pick(&TERRITORIES).unwrap_or(&"A");
+        let known = self.some_customer(slot)?;
+        let phone = &self.phones[slot];
+        let territory =
+            known.as_ref().filter(|_| lot < 70).map_or(anywhere.to_owned(), |known| known.territory.clone());
+        // A code that is taken is refused by the server, and a territory of others too.
+        let code = match known {
+            Some(known) if lot % 5 == 0 => known.code,
+            _ => format!("N{text}"),
+        };
+        let customers = phone.client.customers()?;
+        let added = customers.add(&customers.draft(&code, &text, &territory)?)?;
+        Ok(Done::Did(format!("{} in {}", added.code, added.territory)))
+    }
+
+    /// The rep looks after what was refused and what lost.
+    fn outbox_work(&mut self, slot: usize) -> Result<Done, Error> {
+        let (text, lot) = (self.text(), self.chance.below(100));
+        let phone = &self.phones[slot];
+        let outbox = phone.client.outbox()?;
+        let refused: Vec<_> = phone.changes().into_iter().filter(|change| change.refused).collect();
+        if lot < 60
+            && let Some(change) = self.chance.pick(&refused)
+        {
+            let key = (phone.number, change.seq.0);
+            if lot < 30 {
+                outbox.discard(change.seq)?;
+            } else {
+                outbox.resend(change.seq)?;
+            }
+            self.journal.open().dealt_with.insert(key);
+            return Ok(Done::Did(format!("dealt with {}", change.seq)));
+        }
+        let conflicts = phone.client.conflicts()?;
+        if let Some(open) = self.chance.pick(&conflicts.list()?) {
+            let settled = match (lot % 3, &open.lost) {
+                (0, Some(_)) => conflicts.take_lost(open.id),
+                (1, _) => conflicts.write(open.id, Value::Text(text)),
+                _ => conflicts.keep(open.id),
+            };
+            if let Some(lost) = open.lost.as_ref().filter(|_| settled.is_ok()) {
+                let decided = (open.record, open.field.clone(), json(lost));
+                self.journal.open().settled.insert(decided);
+            }
+            return settled.map(|()| Done::Did(format!("settled {} {}", open.field, lot % 3)));
+        }
+        Ok(Done::Nothing)
+    }
+
+    /// A customer on the phone; the first ones more often, so that people meet.
+    fn some_customer(&mut self, slot: usize) -> Result<Option<Customer>, Error> {
+        let (few, lot) = (self.chance.percent(70), self.chance.below(1_000));
+        let mut rows = simulation::rows(&self.phones[slot].client)?;
+        rows.retain(|row| row.entity == Customer::DEF.name);
+        rows.sort_by(|a, b| code(&a.fields).cmp(&code(&b.fields)).then(a.id.cmp(&b.id)));
+        let end = if few { rows.len().min(4) } else { rows.len() };
+        let Some(row) = rows.get(lot as usize % end.max(1)) else { return Ok(None) };
+        // By the way that an app takes, so that it is recorded.
+        self.phones[slot].client.customers()?.get(row.id)
+    }
+
+    /// A file comes in with other names, towns and territories.
+    fn office_edits(&mut self) -> String {
+        let rows = 1 + self.chance.below(3);
+        let office = self.office();
+        let mut known = office.customers().expect("the server runs");
+        known.sort_by_key(|row| row.id);
+        let mut csv = "code,name,territory,city\n".to_owned();
+        let mut what = Vec::new();
+        for _ in 0..rows {
+            let (text, moves) = (self.text(), self.chance.percent(45));
+            let to = *self.chance.pick(&TERRITORIES).unwrap_or(&"A");
+            let Some(fields) = self.chance.pick(&known).and_then(|row| row.fields.as_ref()) else { continue };
+            let field = |name| fields.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
+            let (code, territory) = (field("code"), if moves { to.to_owned() } else { field("territory") });
+            csv.push_str(&format!("{code},{text},{territory},{text}\n"));
+            what.push(format!("{code} to {territory} {text}"));
+            let mut book = self.journal.open();
+            let at = book.tick();
+            book.office.push(super::journal::OfficeEdit { code, at });
+        }
+        match office.import(&csv) {
+            Ok(report) => format!("{what:?} {} changed, {} not", report.updated, report.rejected.len()),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    fn scope_changes(&mut self, slot: usize) -> String {
+        let mask = 1 + self.chance.below(7);
+        let codes: Vec<String> = (0..TERRITORIES.len())
+            .filter(|at| mask >> at & 1 == 1)
+            .map(|at| TERRITORIES[at].to_owned())
+            .collect();
+        let (office, rep) = (self.office(), self.phones[slot].rep);
+        let done = office.admin().map(|admin| admin.set_territories(office.actor(), rep, codes.clone()));
+        format!("{codes:?} {}", matches!(done, Ok(Ok(()))))
+    }
+
+    async fn sync(&mut self, slot: usize) -> String {
+        match self.phones[slot].client.sync(&()).await {
+            Ok(report) => format!("{report:?}"),
+            Err(error) => name(error),
+        }
+    }
+
+    fn lock_or_unlock(&mut self, slot: usize) -> String {
+        let (office, device) = (self.office(), self.phones[slot].device);
+        if self.chance.percent(50) {
+            format!("lock {}", office.lock(device).is_ok())
+        } else {
+            format!("unlock {}", office.unlock(device).is_ok())
+        }
+    }
+
+    fn order_wipe(&mut self, slot: usize) -> String {
+        let phone = &mut self.phones[slot];
+        let ordered = self.server.read().unwrap_or_else(PoisonError::into_inner).wipe(phone.device).is_ok();
+        phone.to_be_wiped |= ordered;
+        ordered.to_string()
+    }
+
+    /// A sync whose connection hangs: the app gives up, or is killed while it waits.
+    async fn hang_up(&mut self, slot: usize) -> String {
+        let fate = if self.chance.percent(50) { Fate::HangBefore } else { Fate::HangAfter };
+        let killed = self.chance.percent(40);
+        let network = std::sync::Arc::clone(&self.phones[slot].network);
+        for _ in 0..self.chance.below(3) {
+            network.next(Fate::Deliver);
+        }
+        network.next(fate);
+        let ended = tokio::select! {
+            biased;
+            done = self.phones[slot].client.sync(&()) => Some(done.map_err(name)),
+            () = network.hangs() => None,
+        };
+        network.forget_next();
+        // Work that was begun is finished by itself.
+        settle().await;
+        let hung = ended.is_none();
+        if hung && killed {
+            self.killed(slot);
+        }
+        format!("{fate:?}, hung {hung}, killed {killed}")
+    }
+
+    /// The phone stops at a commit of a sync.
+    async fn stop_in_sync(&mut self, slot: usize) -> String {
+        let commits = self.chance.below(6) as u32;
+        self.scopes.phones.stop_after(commits);
+        let synced = self.phones[slot].client.sync(&()).await.map(|report| report.received).map_err(name);
+        settle().await;
+        self.after_stop(slot, format!("after {commits} commits, {synced:?}"))
+    }
+
+    /// The phone stops at a commit of the rep's work, or at a call of its disk.
+    fn stop_in_work(&mut self, slot: usize) -> String {
+        let works = [Operation::Visit, Operation::Edit, Operation::Add, Operation::OutboxWork];
+        let operation = *self.chance.pick(&works).unwrap_or(&Operation::Edit);
+        if self.chance.percent(50) {
+            self.scopes.phones.stop_after(0);
+            let what = self.work(slot, operation, true);
+            return self.after_stop(slot, what);
+        }
+        let calls = self.chance.below(5) as u32;
+        self.phones[slot].disk.fail_after(calls, DiskFault::Stopped);
+        let what = self.work(slot, operation, true);
+        self.killed(slot);
+        format!("after {calls} calls of the disk: {operation:?} {what}")
+    }
+
+    fn after_stop(&mut self, slot: usize, what: String) -> String {
+        if self.scopes.phones.is_stopped() {
+            self.killed(slot);
+            return format!("stopped {what}");
+        }
+        self.scopes.phones.go_on();
+        format!("went on {what}")
+    }
+
+    fn killed(&mut self, slot: usize) {
+        self.counts.phone_stops += 1;
+        // While the old one is there it must not go on; the new one must not be stopped.
+        self.scopes.phones.go_on();
+        self.start(slot, Phone::kill);
+    }
+
+    fn close_and_open(&mut self, slot: usize) -> String {
+        if self.chance.percent(20) && self.phones[slot].client.state() == State::Open {
+            let phone = &mut self.phones[slot];
+            let next = if phone.passcode == PASSCODE { OTHER } else { PASSCODE };
+            let changed = phone.client.change_passcode(
+                &phone.passcode(),
+                &Passcode::new(next).expect("a passcode that the policy takes"),
+            );
+            if changed.is_ok() {
+                phone.passcode = next;
+            }
+            return format!("another passcode {:?}", changed.map_err(name));
+        }
+        self.start(slot, Phone::restart);
+        "restarted".to_owned()
+    }
+
+    /// Starts a phone in this way, and opens it if a passcode may.
+    fn start(&mut self, slot: usize, how: fn(&mut Phone) -> Result<(), Error>) {
+        let phone = &mut self.phones[slot];
+        let started = how(phone)
+            .and_then(|()| if phone.client.state() == State::Closed { phone.unlock() } else { Ok(()) });
+        if let Err(error) = started {
+            let what = format!("phone {slot} does not start: {error:?}");
+            self.journal.open().find("acknowledged_never_lost", what);
+        }
+    }
+
+    /// The server stops at a commit while it works for a phone, and is started again.
+    async fn server_stops(&mut self, slot: usize) -> String {
+        let commits = self.chance.below(5) as u32;
+        self.scopes.server.stop_after(commits);
+        let synced = self.sync(slot).await;
+        settle().await;
+        let stopped = self.scopes.server.is_stopped();
+        if stopped {
+            self.kill_server();
+        } else {
+            self.scopes.server.go_on();
+        }
+        format!("after {commits} commits, stopped {stopped}: {synced}")
+    }
+
+    /// The phone's disk fails once, or is full for a while.
+    async fn disk_fails(&mut self, slot: usize) -> String {
+        self.counts.disk_faults += 1;
+        let fault = if self.chance.percent(50) { DiskFault::Once } else { DiskFault::Full };
+        let calls = self.chance.below(6) as u32;
+        self.phones[slot].disk.fail_after(calls, fault);
+        let edited = self.work(slot, Operation::Edit, true);
+        let synced = self.sync(slot).await;
+        let visited = self.work(slot, Operation::Visit, true);
+        self.phones[slot].disk.heal();
+        format!("{fault:?} after {calls} calls: {edited}, {synced}, {visited}")
+    }
+}
+
+/// Waits until all work that was begun in the background is done.
+pub(super) async fn settle() {
+    let _done = tokio::task::spawn_blocking(|| ()).await;
+}
+
+/// An error for the trace.
+pub(super) fn name(error: Error) -> String {
+    format!("{error:?}")
+}
+
+fn code(fields: &roundsman_model::Fields) -> Option<String> {
+    fields.get("code").and_then(Value::as_text).map(str::to_owned)
+}

@@ -1,0 +1,91 @@
+//! The simulation in small: many seeds hold, each plays the same twice, and planted bugs are found.
+//!
+//! The long run is a program: `cargo run --release -p roundsman-tests --bin simulate -- --help`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stdout)]
+
+use roundsman_tests::sim::{Bug, Failed, Played, Settings, play, play_all};
+use std::fs;
+use std::path::Path;
+
+/// Small enough for every change of the code: many phones and long histories are for the long run.
+const SMALL: Settings = Settings { phones: 3, operations: 60, bug: None, blind: false };
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[test]
+fn two_hundred_seeds_hold() {
+    let summary = play_all(0..200, SMALL, threads(), 1, &|_: &Played, _: u64| {});
+    if let Some(failed) = summary.failed.first() {
+        panic!("{}", Failed(failed, SMALL));
+    }
+    assert_eq!(summary.seeds, 200);
+    let counts = summary.counts;
+    println!("{counts:?} in {:?}", summary.took);
+    // What never happens is not tested.
+    for (what, count) in [
+        ("taken", counts.applied),
+        ("refused", counts.refused),
+        ("repeats", counts.repeats),
+        ("conflicts", counts.conflicts),
+        ("phones stopped", counts.phone_stops),
+        ("servers stopped", counts.server_stops),
+        ("disks failed", counts.disk_faults),
+        ("wipes", counts.wipes),
+    ] {
+        assert!(count > 0, "{what}");
+    }
+}
+
+#[test]
+fn a_seed_plays_the_same_twice() {
+    for seed in 1_000..1_020 {
+        let (one, other) = (play(seed, SMALL), play(seed, SMALL));
+        assert_eq!(one.last, other.last, "seed {seed}");
+        assert_eq!((one.trace, one.counts), (other.trace, other.counts), "seed {seed}");
+    }
+}
+
+/// Phones are blind for sums, so that they don't heal what the bug does: the simulation's own eyes must see it.
+#[test]
+fn planted_bugs_are_caught() {
+    for (bug, invariant) in Bug::ALL {
+        let settings = Settings { phones: 5, operations: 200, bug: Some(bug), blind: true };
+        let summary = play_all(0..200, settings, threads(), 1, &|_: &Played, _: u64| {});
+        let caught = summary.failed.first().unwrap_or_else(|| panic!("{} was not found", bug.name()));
+        let finding = caught.finding.as_ref().unwrap();
+        println!("{}: {} at seed {}", bug.name(), finding.invariant, caught.seed);
+        assert_eq!(finding.invariant, invariant, "{}", Failed(caught, settings));
+    }
+}
+
+/// What phones do about it by themselves: a bucket that is not what it should be is noticed, and told to the server.
+#[test]
+fn phones_notice_a_removal_that_was_ignored_by_their_sums() {
+    let settings = Settings { phones: 5, operations: 200, bug: Some(Bug::IgnoreOneRemoval), blind: false };
+    let summary = play_all(0..200, settings, threads(), 1, &|_: &Played, _: u64| {});
+    let found = summary.failed.first().and_then(|caught| caught.finding.as_ref()).unwrap();
+    assert_eq!(found.invariant, "buckets_add_up", "{}", found.what);
+}
+
+#[test]
+fn nothing_that_is_shipped_has_the_seams_of_the_simulation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut looked_at = 0;
+    for entry in fs::read_dir(root).unwrap() {
+        let folder = entry.unwrap();
+        let (name, manifest) = (folder.file_name(), folder.path().join("Cargo.toml"));
+        let Ok(text) = fs::read_to_string(manifest) else { continue };
+        looked_at += 1;
+        let defines = name == "core" || name == "server";
+        let named = |line: &&str| line.contains("planted-bugs") || line.contains("\"simulation\"");
+        let uses: Vec<&str> = text.lines().filter(named).collect();
+        if defines {
+            assert_eq!(uses, ["planted-bugs = [\"simulation\"]"], "{name:?} has it in no other feature");
+        } else if name != "tests" {
+            assert!(uses.is_empty(), "{name:?}: {uses:?}");
+        }
+    }
+    assert!(looked_at > 6, "{looked_at}");
+}
