@@ -168,13 +168,17 @@ impl Digest {
                 return Err(StoreError::PartRolledBack { table });
             }
         }
+        let mut sound = true;
         // An index as this connection last saw it lacks what others have merged since, and would be called damaged.
         for index in tables().iter().filter_map(|table| table.index.as_ref()) {
-            index.refresh(connection)?;
+            match index.refresh(connection) {
+                // One that can't even be searched is made anew.
+                Err(StoreError::Corrupt) => sound = false,
+                looked => looked?,
+            }
         }
         let mut statement = connection.prepare("PRAGMA integrity_check")?;
         let mut verdicts = statement.query([])?;
-        let mut sound = true;
         while let Some(row) = verdicts.next()? {
             let verdict: String = row.get(0)?;
             // FTS5 speaks of itself by name. What it indexes is in the tables, which are as they should be.
