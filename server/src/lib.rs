@@ -19,6 +19,7 @@ mod http;
 pub mod keyfile;
 mod keys;
 mod password;
+mod poke;
 mod random;
 mod records;
 mod refusal;
