@@ -34,7 +34,7 @@ impl Chance {
 fn weather(turn: u64, chance: &mut Chance, long: bool) -> Weather {
     match turn % 7 {
         0 => Weather::Cut(chance.below(12_000)),
-        1 => Weather::Damaged(chance.below(6_000)),
+        1 => Weather::Damaged(chance.below(2_500)),
         2 => Weather::Refused,
         3 => Weather::Stalled(chance.below(8_000)),
         4 => Weather::Cut(1_500 + chance.below(3_000)),

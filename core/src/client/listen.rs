@@ -172,10 +172,14 @@ impl Ear<'_> {
             if wanted.sync {
                 last_sync = Some(Instant::now());
             }
+            let mut again = wanted;
             let asked = match self.look(wanted).await {
                 Ok(()) if self.client.state() == State::Wiped => return Ok(Ended::Wiped),
                 // Its proof, and the work that was not sent, are still to be delivered.
-                Ok(()) if self.client.state() == State::Wiping => None,
+                Ok(()) if self.client.state() == State::Wiping => {
+                    again = Wanted { sync: false, check_in: true };
+                    None
+                }
                 Ok(()) => {
                     backoff.reset();
                     continue;
@@ -188,7 +192,7 @@ impl Ear<'_> {
             };
             let wait = backoff.wait(asked, &*self.client.inner.config.entropy);
             self.rest(wait, asked.is_some()).await;
-            self.want(wanted);
+            self.want(again);
         }
     }
 

@@ -40,7 +40,8 @@ pub(crate) async fn go_on(app: Arc<App>, seats: Arc<Seats>, mut notices: Receive
                 // The storage is gone, and the server with it.
                 Err(RecvError::Closed) => return,
             },
-            _ = look.tick(), if !seats.is_empty() => {
+            // Asked at the tick: a seat that is taken while this waits counts.
+            _ = look.tick() => if !seats.is_empty() {
                 let app = Arc::clone(&app);
                 let looked = tokio::task::spawn_blocking(move || app.storage.look()).await;
                 if let Ok(Err(error)) = looked {
