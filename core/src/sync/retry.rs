@@ -39,7 +39,7 @@ impl Retry {
                 ErrorCode::Busy | ErrorCode::Internal | ErrorCode::RescueFull => {
                     Self::Later { asked: problem.retry_after_s.map(Duration::from_secs) }
                 }
-                ErrorCode::UseDpopNonce | ErrorCode::TokenExpired => later,
+                ErrorCode::UseDpopNonce | ErrorCode::SessionExpired | ErrorCode::TokenExpired => later,
                 _ => Self::Never,
             },
             // The disk may have room again, the keystore may answer again, another process may have ended.
