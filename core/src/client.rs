@@ -1,10 +1,15 @@
 //! The face: one object that an app talks to.
 
 mod attachments;
+mod background;
 mod enrolment;
+mod listen;
 mod passcodes;
+mod syncs;
 
+pub use background::{Next, Woken};
 pub use enrolment::PendingEnrolment;
+pub use listen::{Ended, Heard, Listening, Watcher};
 
 use crate::Error;
 use crate::attachments::{AttachmentLimits, Attachments};
@@ -17,18 +22,18 @@ use crate::net::{Api, Endpoint, HttpsTransport};
 use crate::outbox::Outbox;
 use crate::platform::{Clock, Disk, Entropy, OsEntropy, PlatformKeys, RealDisk, SystemClock, Transport};
 use crate::store::{Observer, Store, StoreKey, Subscription};
-use crate::sync::{AccessToken, Progress, Report, Syncer, blocking};
+use crate::sync::{AccessToken, Syncer, blocking};
 use crate::vault::{
     DatabaseKey, FileKeys, KdfCost, LeaseStatus, Passcode, Profile, Seams, Vault, VaultError, VaultState,
 };
 use crate::visits::Visits;
 use roundsman_model::UserId;
-use roundsman_protocol::ErrorCode;
 use roundsman_protocol::policy::Policy;
 use roundsman_protocol::posture::{Concern, Posture, Verdict};
 use roundsman_protocol::root_bundle::RootBundle;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use syncs::Syncs;
 
 /// What a client is made from.
 #[derive(Clone)]
@@ -123,6 +128,14 @@ struct Inner {
     touch: Touch,
     /// One conversation with the server at a time.
     conversation: tokio::sync::Mutex<()>,
+    /// Which syncs have begun and ended.
+    syncs: Syncs,
+    /// Asks a sync that runs to step aside for a check-in.
+    urgent: tokio::sync::Notify,
+    /// How often the vault was opened.
+    opened: tokio::sync::watch::Sender<u64>,
+    /// One listens at a time.
+    listening: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -161,6 +174,10 @@ impl Client {
                 access: Mutex::new(None),
                 touch: Touch::default(),
                 conversation: tokio::sync::Mutex::new(()),
+                syncs: Syncs::default(),
+                urgent: tokio::sync::Notify::new(),
+                opened: tokio::sync::watch::Sender::new(0),
+                listening: tokio::sync::Mutex::new(()),
             }),
         })
     }
@@ -321,71 +338,6 @@ impl Client {
         Ok(self.working()?.store.observe(observer))
     }
 
-    /// Sends what is unsent and fetches what is new. May be called at any time and cut at any moment; whatever
-    /// was not done is done by the next one.
-    ///
-    /// # Errors
-    /// The vault is not open, or the passcode is to be changed first; no connection; the server refused. What was stored
-    /// before stays.
-    pub async fn sync(&self, progress: &dyn Progress) -> Result<Report, Error> {
-        let _conversation = self.inner.conversation.lock().await;
-        // Without the server's word the session is over: a check-in brings it, the passcode begins a new one.
-        self.enforce(false);
-        let session = self.working()?;
-        let endpoint = self.endpoint()?;
-        self.inner.gathered().await?;
-        let synced = self.talk(&endpoint).sync(&session.store, progress).await;
-        self.inner.note_commit(&session.store).await;
-        let synced = match synced {
-            // The server was restored to an earlier state: read its log anew.
-            Err(error) if error.server_code() == Some(ErrorCode::CursorAhead) => {
-                session.store.forget_cursors()?;
-                let synced = self.talk(&endpoint).sync(&session.store, progress).await;
-                self.inner.note_commit(&session.store).await;
-                synced
-            }
-            // A device that is blocked, or whose tokens are revoked, may still have a command waiting.
-            Err(error)
-                if matches!(
-                    error.server_code(),
-                    Some(ErrorCode::DeviceBlocked | ErrorCode::TokenInvalid)
-                ) =>
-            {
-                let mut report = Report::default();
-                let unsent = || session.store.unsent_count().ok();
-                report.events = self.talk(&endpoint).check_in(unsent, &mut report.requests).await?;
-                if report.events.is_empty() { Err(error) } else { Ok(report) }
-            }
-            other => other,
-        };
-        if let Ok(report) = &synced {
-            if report.healed > 0 {
-                self.inner.audit.record(Action::DataHealed);
-            }
-            self.inner.note(&report.events).await?;
-        }
-        synced
-    }
-
-    /// Reports to the server and carries out its commands. Needs no passcode and no user: call it from the
-    /// background, while locked, and during a wipe.
-    ///
-    /// # Errors
-    /// Not enrolled; no connection; the server does not know the device.
-    pub async fn check_in(&self) -> Result<Vec<DeviceEvent>, Error> {
-        let _conversation = self.inner.conversation.lock().await;
-        let endpoint = self.endpoint()?;
-        let session = self.session().ok();
-        self.inner.gathered().await?;
-        let events = self.talk(&endpoint).check_in(|| self.unsent(), &mut 0).await;
-        if let Some(Session { store, .. }) = session {
-            self.inner.note_commit(&store).await;
-        }
-        let events = events?;
-        self.inner.note(&events).await?;
-        Ok(events)
-    }
-
     /// Takes the organisation's signed keys by hand, from the text of a QR code or a file, without a network: the way
     /// back when every pin that this device knows is dead and it says [`Error::WrongPin`] to its own server. Works
     /// while the vault is closed or locked. Returns the version of the root that is trusted from now on.
@@ -493,6 +445,7 @@ impl Inner {
         let session = Session { store, attachments, user, passcode_set_ms };
         self.touch.now(&self.vault);
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        self.opened.send_modify(|times| *times += 1);
     }
 
     /// Records what was looked at, so that the next report has it.

@@ -36,7 +36,7 @@ pub mod sync;
 pub mod vault;
 pub mod visits;
 
-pub use client::{Client, Config, PendingEnrolment, State};
+pub use client::{Client, Config, Ended, Heard, Listening, Next, PendingEnrolment, State, Watcher, Woken};
 pub use error::Error;
 pub use idle::Closed;
 pub use net::HttpsTransport;

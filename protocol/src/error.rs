@@ -92,10 +92,13 @@ pub struct Problem {
     /// For [`ErrorCode::SeqGap`]: the number the server waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<DeviceSeq>,
+    /// Seconds to wait before a repeat, as the header `retry-after` has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
 }
 
 impl From<ErrorCode> for Problem {
     fn from(code: ErrorCode) -> Self {
-        Self { code, title: code.to_string(), expected: None }
+        Self { code, title: code.to_string(), expected: None, retry_after_s: None }
     }
 }

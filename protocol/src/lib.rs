@@ -1,6 +1,6 @@
 //! What a Roundsman device and its server say to each other.
 //!
-//! Two sorts of things cross the wire. *Messages* ([`api`], [`enrolment`], [`sync`]) are JSON inside TLS and may grow fields.
+//! Two sorts of things cross the wire. *Messages* ([`api`], [`enrolment`], [`sync`], [`poke`]) are JSON inside TLS and may grow fields.
 //! *Signed documents* ([`command`], [`wipe_order`], [`receipt`], [`root`], [`escrow`], [`lease`], [`policy`],
 //! [`audit`]) are CBOR bytes that are verified exactly as they were sent, before they are parsed. The enrolment [`ticket`]
 //! and the [`root_bundle`] are what QR codes hold.
@@ -22,6 +22,7 @@ pub mod integrity;
 mod jws;
 pub mod keys;
 pub mod lease;
+pub mod poke;
 pub mod policy;
 pub mod posture;
 pub mod receipt;

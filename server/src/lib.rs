@@ -20,6 +20,7 @@ mod in_process;
 pub mod keyfile;
 mod keys;
 mod password;
+mod poke;
 mod random;
 mod records;
 mod refusal;

@@ -4,6 +4,7 @@ use crate::admin::{self, SecondFactor};
 use crate::app::App;
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
+use crate::poke::{self, Seats};
 use crate::random::{self, NoEntropy};
 use crate::storage::postgres::Reached;
 use crate::storage::sqlite::{DatabaseKey, Sqlite};
@@ -34,6 +35,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     serving: JoinHandle<io::Result<()>>,
     upkeep: JoinHandle<()>,
+    seats: Arc<Seats>,
+    poking: JoinHandle<()>,
 }
 
 /// What a first start made for people to keep.
@@ -111,8 +114,11 @@ impl Server {
             set_up.await.map_err(|error| StartError::Folder(io::Error::other(error)))??;
         make_folder(&anchors).map_err(StartError::Folder)?;
         let app = Arc::new(app);
-        let routes =
-            http::router(Arc::clone(&app), nonce_key).merge(console::router(Admin::new(Arc::clone(&app))));
+        let seats = Arc::<Seats>::default();
+        let poking = poke::go_on(Arc::clone(&app), Arc::clone(&seats), app.storage.subscribe());
+        let poking = tokio::spawn(poking);
+        let routes = http::router(Arc::clone(&app), Arc::clone(&seats), nonce_key)
+            .merge(console::router(Admin::new(Arc::clone(&app))));
         let listener =
             TlsListener::new(listener, tls::server_config(&identity)?).map_err(StartError::Listen)?;
         let (stop, mut stopped) = watch::channel(false);
@@ -125,7 +131,7 @@ impl Server {
                 .await
         });
         let upkeep = tokio::spawn(upkeep::go_on(Arc::clone(&app), anchors));
-        Ok(Self { app, first, stop, serving, upkeep })
+        Ok(Self { app, first, stop, serving, upkeep, seats, poking })
     }
 
     /// The public address, `https://host:port`.
@@ -157,6 +163,9 @@ impl Server {
     /// Stops listening and lets running requests end, for five seconds at most.
     pub async fn stop(mut self) {
         self.upkeep.abort();
+        self.poking.abort();
+        // Channels would stay open as long as phones listen.
+        self.seats.close();
         self.stop.send_replace(true);
         if tokio::time::timeout(STOP, &mut self.serving).await.is_err() {
             self.serving.abort();

@@ -14,6 +14,7 @@ pub mod cutter;
 pub mod meddler;
 pub mod memory;
 pub mod postgres;
+pub mod proxy;
 pub mod rig;
 pub mod sim;
 pub mod steps;

@@ -6,6 +6,7 @@ use roundsman_core::{Client, Config};
 use roundsman_model::{DeviceId, UserId};
 use roundsman_server::admin::{Admin, ImportReport, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::{NewAdmin, Secret, Server};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -31,12 +32,17 @@ pub struct Rig {
 impl Rig {
     /// Starts a server on a free port with an empty database.
     pub async fn start() -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into(), None).await
+    }
+
+    /// Starts a server at this address, which phones reach by that one.
+    pub async fn start_at(listen: SocketAddr, public_url: Option<String>) -> Self {
         let disk = tempfile::tempdir().expect("a temporary folder");
         let config = roundsman_server::Config {
             data_dir: disk.path().join("server"),
             database: None,
-            listen: ([127, 0, 0, 1], 0).into(),
-            public_url: None,
+            listen,
+            public_url,
             org_name: "Garden State Snacks".to_owned(),
             anchors: None,
             first_admin: Some(NewAdmin {

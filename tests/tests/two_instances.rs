@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
 use roundsman_core::model::visit::Outcome;
-use roundsman_core::{Client, State};
+use roundsman_core::{Client, Ended, Heard, Listening, State, Watcher};
 use roundsman_server::admin::{DeviceStatus, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::storage::StorageError;
 use roundsman_server::{Admin, Config, Database, NewAdmin, Server, StartError};
@@ -171,6 +171,51 @@ async fn phones_that_alternate_between_two_instances_lose_nothing_and_send_nothi
     bo.sync(&()).await.unwrap();
     let operator = Admin::open_on(&further, again(&database).as_ref()).unwrap();
     assert!(operator.recent_visits(1).unwrap()[0].notes.as_deref() == Some("alone"));
+    two.stop().await;
+}
+
+/// Tells when a phone that listens is connected.
+struct Connected(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Watcher for Connected {
+    fn heard(&self, heard: &Heard<'_>) {
+        if let Heard::Connected = heard {
+            let _gone = self.0.send(());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wipe_ordered_at_one_instance_reaches_a_phone_that_listens_at_the_other() {
+    let (disk, database) = (tempfile::tempdir().unwrap(), empty_database());
+    let (data, further) = (disk.path().join("one"), disk.path().join("two"));
+    let at = [free(), free()];
+    let balancer = Balancer::start(at[0]).await;
+    let one = Server::start(config(&data, &database, at[0], Some(balancer.url()))).await.unwrap();
+    share(&data, &further);
+    let two = Server::start(config(&further, &database, at[1], None)).await.unwrap();
+    balancer.choose(at[1]);
+    let phone = enrolled(&two.admin(), disk.path(), "ana").await;
+    phone.sync(&()).await.unwrap();
+    let (sender, mut connected) = tokio::sync::mpsc::unbounded_channel();
+    let listening = tokio::spawn({
+        let phone = phone.clone();
+        async move { phone.listen(&Listening::new(), &Connected(sender)).await }
+    });
+    let soon = std::time::Duration::from_secs(60);
+    tokio::time::timeout(soon, connected.recv()).await.unwrap().unwrap();
+
+    let admin = one.admin();
+    let device = admin.devices().unwrap()[0].id;
+    let ordered = std::time::Instant::now();
+    let proposal = admin.propose_wipe(Admin::OPERATOR, device, "left in a taxi", false).unwrap();
+    let approver = &one.first_keys().unwrap().approver;
+    admin.approve_wipe(proposal.id, approver.id(), &proposal.sign(approver).unwrap()).unwrap();
+    let ended = tokio::time::timeout(soon, listening).await.unwrap().unwrap().unwrap();
+    println!("wiped, and proven, {:?} after the order", ordered.elapsed());
+    assert_eq!((ended, phone.state()), (Ended::Wiped, State::Wiped));
+    assert_eq!(admin.devices().unwrap()[0].state, DeviceStatus::Wiped);
+    one.stop().await;
     two.stop().await;
 }
 

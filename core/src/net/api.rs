@@ -183,6 +183,7 @@ async fn check(mut answer: Response) -> Result<Response, Error> {
     if answer.status == 200 {
         return Ok(answer);
     }
+    let retry_after_s = answer.retry_after_s;
     let problem = read_all(answer.body.as_mut())
         .await
         .ok()
@@ -196,7 +197,7 @@ async fn check(mut answer: Response) -> Result<Response, Error> {
             410 | 426 => ErrorCode::UpdateNeeded.into(),
             _ => ErrorCode::Malformed.into(),
         });
-    Err(problem.into())
+    Err(Problem { retry_after_s: retry_after_s.or(problem.retry_after_s), ..problem }.into())
 }
 
 async fn read_json<T: DeserializeOwned>(mut answer: Response) -> Result<T, Error> {

@@ -16,8 +16,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Speaks HTTPS to a server whose key is pinned. Follows no redirect, uses no proxy, sends nothing in the clear.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HttpsTransport {
+    connect: Duration,
+    silence: Duration,
     /// The client for the pins it was last asked for: connections are kept while the pins stay.
     client: Mutex<Option<(Vec<SpkiPin>, reqwest::Client)>>,
 }
@@ -25,7 +27,13 @@ pub struct HttpsTransport {
 impl HttpsTransport {
     /// A transport with no connection yet.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_timeouts(CONNECT_TIMEOUT, READ_TIMEOUT)
+    }
+
+    /// The same with other times: how long a connection may take to be made, and how long the server may be silent in the
+    /// middle of an answer. A channel of pokes that is to stay open is silent for 20 seconds at a time.
+    pub fn with_timeouts(connect: Duration, silence: Duration) -> Self {
+        Self { connect, silence, client: Mutex::default() }
     }
 
     fn client(&self, pins: &[SpkiPin]) -> Result<reqwest::Client, TransportError> {
@@ -35,14 +43,20 @@ impl HttpsTransport {
         {
             return Ok(client.clone());
         }
-        let client = build(pins.to_vec()).ok_or(TransportError::Offline)?;
+        let client = build(pins.to_vec(), self.connect, self.silence).ok_or(TransportError::Offline)?;
         *kept = Some((pins.to_vec(), client.clone()));
         Ok(client)
     }
 }
 
+impl Default for HttpsTransport {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[allow(clippy::disallowed_methods, reason = "the one place where a client is built, with the pins")]
-fn build(pins: Vec<SpkiPin>) -> Option<reqwest::Client> {
+fn build(pins: Vec<SpkiPin>, connect: Duration, silence: Duration) -> Option<reqwest::Client> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
@@ -55,8 +69,8 @@ fn build(pins: Vec<SpkiPin>) -> Option<reqwest::Client> {
         .https_only(true)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
+        .connect_timeout(connect)
+        .read_timeout(silence)
         .user_agent(concat!("roundsman/", env!("CARGO_PKG_VERSION")))
         .build()
         .ok()

@@ -5,10 +5,14 @@
 //! again by the next sync, and the server knows a repeat when it sees one.
 
 mod answer;
+mod channel;
 mod intake;
+mod retry;
 mod round_trip;
 mod tokens;
 
+pub(crate) use channel::Channel;
+pub use retry::{Backoff, Retry};
 pub(crate) use round_trip::{Syncer, blocking};
 pub(crate) use tokens::AccessToken;
 

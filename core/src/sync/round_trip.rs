@@ -38,11 +38,15 @@ pub(crate) struct Syncer<'a> {
 
 impl Syncer<'_> {
     /// Sends and receives until both sides have everything.
-    pub(crate) async fn sync(&self, store: &Arc<Store>, progress: &dyn Progress) -> Result<Report, Error> {
-        let mut report = Report::default();
+    pub(crate) async fn sync(
+        &self,
+        store: &Arc<Store>,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<(), Error> {
         index(store, progress).await?;
         loop {
-            let more = self.round_trip(store, progress, &mut report).await?;
+            let more = self.round_trip(store, progress, report).await?;
             if !more || report.events.iter().any(DeviceEvent::closes) {
                 break;
             }
@@ -52,7 +56,7 @@ impl Syncer<'_> {
             let events = self.check_in(|| store.unsent_count().ok(), &mut report.requests).await?;
             report.events.extend(events);
         }
-        Ok(report)
+        Ok(())
     }
 
     /// Reports to the server and carries out its commands, until neither has anything to say. During a wipe, hands
@@ -248,20 +252,14 @@ impl Syncer<'_> {
         }
     }
 
-    async fn token(
+    pub(super) async fn token(
         &self,
         store: &Arc<Store>,
         report: &mut Report,
         renew: bool,
     ) -> Result<Zeroizing<String>, Error> {
         let now = self.clock.now();
-        let kept = self
-            .access
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .and_then(|kept| kept.valid(now));
-        match kept {
+        match self.kept_token() {
             Some(token) if !renew => Ok(token),
             _ => {
                 report.requests += 1;

@@ -98,6 +98,7 @@ pub(super) fn grant_unlock(
     tx.set_setting(&grant_key(&device), actor.0.as_bytes())?;
     watch::trust_again(tx, &device)?;
     device.status = step(device.status, Event::UnlockGranted);
+    tx.call(device.id);
     Ok(tx.put_device(&device)?)
 }
 

@@ -3,6 +3,7 @@
 mod checkin;
 mod enrol;
 mod health;
+mod poke;
 mod problem;
 mod proof;
 mod rescue;
@@ -12,6 +13,7 @@ mod sync;
 mod token;
 
 use crate::app::App;
+use crate::poke::Seats;
 use crate::refusal::Refusal;
 use axum::Router;
 use axum::body::Bytes;
@@ -49,13 +51,15 @@ pub(crate) struct Api {
     app: Arc<App>,
     proofs: Proofs,
     slots: Semaphore,
+    seats: Arc<Seats>,
 }
 
 type Shared = Arc<Api>;
 
 /// The routes under `/v1`, and the probes.
-pub(crate) fn router(app: Arc<App>, nonce_key: Zeroizing<[u8; 32]>) -> Router {
-    let api = Arc::new(Api { app, proofs: Proofs::new(nonce_key), slots: Semaphore::new(MAX_REQUESTS) });
+pub(crate) fn router(app: Arc<App>, seats: Arc<Seats>, nonce_key: Zeroizing<[u8; 32]>) -> Router {
+    let proofs = Proofs::new(nonce_key);
+    let api = Arc::new(Api { app, proofs, slots: Semaphore::new(MAX_REQUESTS), seats });
     let v1 = Router::new()
         .route("/v1/root", get(root::get))
         .route("/v1/enrol", post(enrol::post))
@@ -63,6 +67,7 @@ pub(crate) fn router(app: Arc<App>, nonce_key: Zeroizing<[u8; 32]>) -> Router {
         .route("/v1/enrol/finish", post(enrol::finish))
         .route("/v1/token", post(token::post))
         .route("/v1/device/checkin", post(checkin::post))
+        .route("/v1/poke", post(poke::post))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route("/v1/device/rescue", post(rescue::post).layer(DefaultBodyLimit::max(MAX_RESCUE)))
         .route("/v1/sync", post(sync::post).layer(DefaultBodyLimit::max(MAX_SYNC)))

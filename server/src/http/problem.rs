@@ -5,6 +5,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use roundsman_protocol::{ErrorCode, Problem};
 
+/// How long a client should wait that was turned away by a busy server, in seconds.
+const BUSY_S: u64 = 5;
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
@@ -24,8 +27,8 @@ pub(super) fn response(problem: Problem) -> Response {
     let kind = HeaderValue::from_static("application/problem+json");
     let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
     let headers = response.headers_mut();
-    if problem.code == ErrorCode::Busy {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    if let Some(seconds) = problem.retry_after_s.or((problem.code == ErrorCode::Busy).then_some(BUSY_S)) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     // RFC 9449 section 7.1 and RFC 9110 section 11.6.1: a 401 names the scheme it wants.
     let challenge = match problem.code {

@@ -216,6 +216,8 @@ pub trait FleetWrite {
     fn revoke_tokens(&mut self, device: DeviceId) -> Result<()>;
     /// Adds or replaces a command.
     fn put_command(&mut self, command: &StoredCommand) -> Result<()>;
+    /// Has a device report, though no command waits for it.
+    fn call(&mut self, device: DeviceId);
     /// Adds a form of a command.
     fn add_command_form(&mut self, form: &StoredForm) -> Result<()>;
     /// Notes when a form was first handed out.

@@ -93,6 +93,12 @@ pub trait Storage: Send + Sync {
     /// may have changed.
     fn subscribe(&self) -> broadcast::Receiver<Notice>;
 
+    /// Looks whether another process has committed something that no notice was heard of, and tells subscribers so. To be
+    /// called from time to time while there are any. Does nothing where the database itself brings such notices.
+    fn look(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Where instances share this storage: notes the proof of a request, and answers whether it is new to all of them.
     /// `None` where there is one instance alone, which remembers by itself.
     fn note_proof(&self, _proof: &[u8; 32], _now_ms: i64) -> Result<Option<bool>> {

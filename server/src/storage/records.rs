@@ -95,6 +95,8 @@ pub trait RecordsWrite {
     fn put_record(&mut self, record: &StoredRecord, terms: &str) -> Result<()>;
     /// Takes the next place in a bucket's log for a record; its former entry there goes away.
     fn append_log(&mut self, bucket: &Bucket, entity: &str, record: Uuid, entry: LogEntry) -> Result<Seq>;
+    /// What is changed from here on was sent by this device, which gets it with the answer.
+    fn sent_by(&mut self, device: DeviceId);
     /// Keeps a collision.
     fn add_conflict(&mut self, conflict: &StoredConflict) -> Result<()>;
 }

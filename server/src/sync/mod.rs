@@ -61,6 +61,7 @@ pub(crate) fn run(
         matches!(device.status, DeviceStatus::Active | DeviceStatus::LockPending | DeviceStatus::WipePending);
     let results = if takes_changes && !mutations.is_empty() {
         let mut tx = app.storage.write()?;
+        tx.sent_by(device.id);
         let results = apply::all(tx.as_mut(), device.id, &user, mutations, now)?;
         tx.commit()?;
         results

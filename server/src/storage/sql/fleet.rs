@@ -265,8 +265,14 @@ impl FleetWrite for Tx<'_> {
                 name_of(&STATES, &command.state)?
             ],
         )?;
-        self.notice(Notice::Device(command.device));
+        if command.state == CommandState::Outstanding {
+            self.notice(Notice::Device(command.device));
+        }
         Ok(())
+    }
+
+    fn call(&mut self, device: DeviceId) {
+        self.notice(Notice::Device(device));
     }
 
     fn add_command_form(&mut self, form: &StoredForm) -> Result<()> {

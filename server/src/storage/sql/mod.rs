@@ -19,6 +19,7 @@ mod value;
 pub(super) use value::{Cell, Cells, Param, Row};
 
 use super::{Notice, ReadTx, Result, StorageError, WriteTx};
+use roundsman_model::DeviceId;
 use uuid::Uuid;
 use value::params;
 use zeroize::Zeroizing;
@@ -60,11 +61,12 @@ pub(super) trait Database {
 pub(super) struct Tx<'a> {
     database: Box<dyn Database + 'a>,
     notices: Vec<Notice>,
+    sender: Option<DeviceId>,
 }
 
 impl<'a> Tx<'a> {
     pub(super) fn new(database: impl Database + 'a) -> Self {
-        Self { database: Box::new(database), notices: Vec::new() }
+        Self { database: Box::new(database), notices: Vec::new(), sender: None }
     }
 
     /// To be told after the commit, once.

@@ -1,7 +1,9 @@
 //! SQL of users, sessions, failures, acts and settings.
 
 use super::{Row, Tx, blob, bytes, id, number, params};
-use crate::storage::{AdminAct, PeopleRead, PeopleWrite, Result, StorageError, StoredSession, StoredUser};
+use crate::storage::{
+    AdminAct, Notice, PeopleRead, PeopleWrite, Result, StorageError, StoredSession, StoredUser,
+};
 use roundsman_model::{Role, UserId};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -133,6 +135,7 @@ impl PeopleWrite for Tx<'_> {
     }
 
     fn set_territories(&mut self, user: UserId, codes: &[String]) -> Result<()> {
+        self.notice(Notice::User(user));
         self.run("DELETE FROM user_territory WHERE \"user\" = ?1", params![blob(&user.0)])?;
         for code in codes {
             self.run(

@@ -160,6 +160,10 @@ impl RecordsWrite for Tx<'_> {
         self.database.index_terms(n, if record.removed { "" } else { terms })
     }
 
+    fn sent_by(&mut self, device: DeviceId) {
+        self.sender = Some(device);
+    }
+
     fn append_log(&mut self, bucket: &Bucket, entity: &str, record: Uuid, entry: LogEntry) -> Result<Seq> {
         let seq = self
             .one(
@@ -181,7 +185,10 @@ impl RecordsWrite for Tx<'_> {
             "INSERT INTO log (bucket, seq, entity, record, removed_rev) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![bucket.0, seq as i64, entity, blob(&record), removed],
         )?;
-        self.notice(Notice::Bucket(bucket.clone()));
+        self.notice(match self.sender {
+            Some(device) => Notice::Sent(bucket.clone(), device),
+            None => Notice::Bucket(bucket.clone()),
+        });
         Ok(Seq(seq))
     }
 

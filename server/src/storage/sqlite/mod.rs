@@ -6,6 +6,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -36,6 +37,8 @@ pub(crate) struct Sqlite {
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     notices: broadcast::Sender<Notice>,
+    /// What the writer's connection last saw of other processes' commits.
+    seen: AtomicI64,
 }
 
 impl Sqlite {
@@ -44,8 +47,9 @@ impl Sqlite {
         let mut writer = connect(path, &key)?;
         migrate(&mut writer)?;
         let notices = broadcast::Sender::new(NOTICES);
+        let seen = AtomicI64::new(data_version(&writer)?);
         let (path, writer) = (path.to_owned(), Mutex::new(writer));
-        Ok(Self { path, key, writer, readers: Mutex::default(), notices })
+        Ok(Self { path, key, writer, readers: Mutex::default(), notices, seen })
     }
 }
 
@@ -116,6 +120,21 @@ impl Storage for Sqlite {
     fn subscribe(&self) -> broadcast::Receiver<Notice> {
         self.notices.subscribe()
     }
+
+    fn look(&self) -> Result<()> {
+        let version = data_version(&self.writer.lock().unwrap_or_else(PoisonError::into_inner))?;
+        if self.seen.swap(version, Ordering::Relaxed) != version {
+            let _nobody = self.notices.send(Notice::Anything);
+        }
+        Ok(())
+    }
+}
+
+/// A number that changes with each commit of another connection, and not with this one's own
+/// (<https://sqlite.org/pragma.html#pragma_data_version>). Nobody else in this process commits: asked of the writer, it
+/// tells of other processes.
+fn data_version(writer: &Connection) -> Result<i64> {
+    Ok(writer.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
 }
 
 /// SQLCipher hands a page that fails its HMAC on as zeros and only marks the connection: what was read so far may be
