@@ -9,6 +9,7 @@
 
 pub mod admin;
 mod app;
+mod attachments;
 mod audit;
 mod collisions;
 mod config;
@@ -34,6 +35,7 @@ mod tokens;
 mod upkeep;
 
 pub use admin::{Admin, AdminError};
+pub use attachments::{AttachmentConfig, AttachmentLimits, AttachmentPlace, PlaceError, S3};
 pub use config::{Config, Database, NewAdmin};
 pub use keys::{FirstKeys, KeysError};
 pub use password::PasswordError;
