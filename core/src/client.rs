@@ -1,13 +1,14 @@
 //! The face: one object that an app talks to.
 
 mod attachments;
+mod content;
 mod enrolment;
 mod passcodes;
 
 pub use enrolment::PendingEnrolment;
 
 use crate::Error;
-use crate::attachments::{AttachmentLimits, Attachments};
+use crate::attachments::{AttachmentLimits, Attachments, Network};
 use crate::audit::{Action, AuditTrail};
 use crate::conflicts::Conflicts;
 use crate::customers::Customers;
@@ -54,6 +55,8 @@ pub struct Config {
     pub cost: Option<KdfCost>,
     /// How much may be attached to records.
     pub attachments: AttachmentLimits,
+    /// Whether attachments are sent over a network that the host app calls metered. Otherwise they wait for another one.
+    pub metered_attachments: bool,
 }
 
 impl Config {
@@ -70,6 +73,7 @@ impl Config {
             transport: Arc::new(HttpsTransport::new()),
             cost: None,
             attachments: AttachmentLimits::default(),
+            metered_attachments: false,
         }
     }
 
@@ -121,6 +125,10 @@ struct Inner {
     access: Mutex<Option<AccessToken>>,
     /// When the person last touched the app.
     touch: Touch,
+    /// What the host app says of the network.
+    network: Mutex<Network>,
+    /// Attachments are sent one after the other.
+    sending: tokio::sync::Mutex<()>,
     /// One conversation with the server at a time.
     conversation: tokio::sync::Mutex<()>,
 }
@@ -160,6 +168,8 @@ impl Client {
                 session: Arc::default(),
                 access: Mutex::new(None),
                 touch: Touch::default(),
+                network: Mutex::default(),
+                sending: tokio::sync::Mutex::new(()),
                 conversation: tokio::sync::Mutex::new(()),
             }),
         })
@@ -321,7 +331,8 @@ impl Client {
         Ok(self.working()?.store.observe(observer))
     }
 
-    /// Sends what is unsent and fetches what is new. May be called at any time and cut at any moment; whatever
+    /// Sends what is unsent and fetches what is new, but for the content of attachments: see
+    /// [`send_attachments`](Self::send_attachments). May be called at any time and cut at any moment; whatever
     /// was not done is done by the next one.
     ///
     /// # Errors
@@ -358,6 +369,12 @@ impl Client {
             }
             other => other,
         };
+        let attachments = session.attachments;
+        blocking(move || {
+            attachments.sweep();
+            Ok(())
+        })
+        .await?;
         if let Ok(report) = &synced {
             if report.healed > 0 {
                 self.inner.audit.record(Action::DataHealed);
@@ -483,7 +500,7 @@ impl Client {
 impl Inner {
     fn begin(&self, store: Store, files: FileKeys, user: UserId, passcode_set_ms: i64) {
         let store = Arc::new(store);
-        let attachments = self.attachments(Arc::clone(&store), files);
+        let attachments = self.attachments(Arc::clone(&store), files, user);
         let session = Session { store, attachments, user, passcode_set_ms };
         self.touch.now(&self.vault);
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = Some(session);
