@@ -540,12 +540,14 @@ impl Inner {
     /// Closes the session for the vault, which is changing its state and can't be asked for anything.
     fn shut(&self) {
         drop(close(&self.session));
+        self.api.forget_session();
         *self.access.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Closes the session, and notes how far its store had come.
     fn end(&self) {
         self.audit.flush();
+        self.api.forget_session();
         if let Some(store) = close(&self.session)
             && let Err(error) = self.vault.note_commit(store.commit_number())
         {

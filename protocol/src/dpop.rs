@@ -5,29 +5,12 @@
 //! the server's to keep.
 
 use crate::keys::DeviceKey;
-use crate::{b64, sha256};
+use crate::{b64, jws, sha256};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The longest proof that is read.
-const MAX_PROOF: usize = 4 * 1024;
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    typ: String,
-    alg: String,
-    jwk: Jwk,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Jwk {
-    kty: String,
-    crv: String,
-    #[serde(with = "b64")]
-    x: [u8; 32],
-    #[serde(with = "b64")]
-    y: [u8; 32],
-}
+/// What a proof is, in its head.
+const TYPE: &str = "dpop+jwt";
 
 /// What a proof says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,16 +77,7 @@ pub fn prove<E>(
     claims: &Claims,
     sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
 ) -> Result<String, E> {
-    let (x, y) = key.coordinates();
-    // Both halves are objects of strings and numbers: they always serialise.
-    let header = serde_json::json!({
-        "typ": "dpop+jwt", "alg": "ES256",
-        "jwk": { "kty": "EC", "crv": "P-256", "x": b64::encode(x), "y": b64::encode(y) },
-    });
-    let claims = serde_json::to_vec(claims).unwrap_or_default();
-    let input = format!("{}.{}", b64::encode(header.to_string()), b64::encode(claims));
-    let signature = sign(input.as_bytes())?;
-    Ok(format!("{input}.{}", b64::encode(signature)))
+    jws::sign(TYPE, key, claims, sign)
 }
 
 /// Checks a proof against the request it came with, and returns who proved and what.
@@ -116,29 +90,7 @@ pub fn verify(
     url: &str,
     token: Option<&str>,
 ) -> Result<(DeviceKey, Claims), ProofError> {
-    if proof.len() > MAX_PROOF {
-        return Err(ProofError::Malformed);
-    }
-    let mut parts = proof.split('.');
-    let (Some(header), Some(body), Some(signature), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(ProofError::Malformed);
-    };
-    let read = |part: &str| b64::decode(part).ok_or(ProofError::Malformed);
-    let parsed: Header = serde_json::from_slice(&read(header)?).map_err(|_| ProofError::Malformed)?;
-    if parsed.typ != "dpop+jwt"
-        || parsed.alg != "ES256"
-        || parsed.jwk.kty != "EC"
-        || parsed.jwk.crv != "P-256"
-    {
-        return Err(ProofError::Malformed);
-    }
-    let point = [[4].as_slice(), &parsed.jwk.x, &parsed.jwk.y].concat();
-    let key = DeviceKey::from_sec1(&point).map_err(|_| ProofError::Malformed)?;
-    let signed = &proof[..header.len() + 1 + body.len()];
-    key.verify(signed.as_bytes(), &read(signature)?).map_err(|_| ProofError::Signature)?;
-    let claims: Claims = serde_json::from_slice(&read(body)?).map_err(|_| ProofError::Malformed)?;
+    let (key, claims): (_, Claims) = jws::verify(TYPE, proof)?;
     if claims.htm != method || claims.htu != url {
         return Err(ProofError::OtherRequest);
     }

@@ -45,6 +45,9 @@ pub enum ErrorCode {
     /// section 8).
     #[error("the proof needs the server's nonce")]
     UseDpopNonce,
+    /// The session key's certificate is too old, or not the server's to know. Make a new session key and repeat.
+    #[error("the session key has expired")]
+    SessionExpired,
     /// The access token is too old. Refresh it and repeat.
     #[error("the access token has expired")]
     TokenExpired,

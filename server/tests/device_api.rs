@@ -10,6 +10,7 @@ use roundsman_protocol::api::{Checkin, CheckinAnswer, DeviceState, EnrolAnswer, 
 use roundsman_protocol::hpke_seal::key_pair;
 use roundsman_protocol::rescue::{MAX_SEGMENT, RescueAnswer, Sealer, SegmentHead, SignedSegment};
 use roundsman_protocol::root::Root;
+use roundsman_protocol::session::{self, Certificate};
 use roundsman_protocol::sync::{Change, Frame, Head, MAX_MUTATIONS, Mutation, Outcome};
 use roundsman_server::admin::Mapping;
 use roundsman_server::{Admin, Config, Server, StartError};
@@ -113,6 +114,49 @@ async fn a_proof_holds_once_for_its_own_address_and_with_a_current_nonce() -> Te
     let good = phone.proof(&url, None, Some(&nonce))?;
     assert_eq!(refused(good.clone()).await?, ErrorCode::DeviceUnknown);
     assert_eq!(refused(good).await?, ErrorCode::ProofInvalid);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_key_proves_what_has_an_access_token_and_nothing_else() -> TestResult {
+    let rig = rig().await?;
+    let (phone, session, thief) = (Phone::new()?, Phone::new()?, Phone::new()?);
+    let ticket = rig.ticket("ana", "A")?;
+    let enrolled = rig.proved(&phone, "/v1/enrol", None, enrolment(ticket.token)?).await?;
+    let enrolled: EnrolAnswer = serde_json::from_slice(&enrolled.bytes().await?)?;
+    let access = enrolled.tokens.access.as_str();
+    let nonce = rig.nonce().await?;
+    let certify = |by: &Phone, nonce: &str| -> TestResult<String> {
+        let certificate = Certificate { jkt: session.key.thumbprint(), nonce: nonce.into() };
+        Ok(session::certify(&by.key, &certificate, |message| by.es256(message))?)
+    };
+    let head = Head { cursors: BTreeMap::new(), device: report(), differences: vec![] };
+    let head = serde_json::to_vec(&head)?;
+    let send = async |path: &str, by: &Phone, certificate: String| -> TestResult<Option<ErrorCode>> {
+        let token = (path == "/v1/sync").then_some(access);
+        let proof = by.proof(&rig.url(path), token, Some(&nonce))?;
+        let body = if token.is_some() { head.clone() } else { serde_json::to_vec(&report())? };
+        let mut request = rig.http.post(rig.url(path)).header("dpop", proof).body(body);
+        request = request.header(session::HEADER, certificate);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("DPoP {token}"));
+        }
+        let answer = request.send().await?;
+        Ok(if answer.status() == 200 { None } else { Some(problem(answer).await?.code) })
+    };
+    let good = certify(&phone, &nonce)?;
+    assert_eq!(send("/v1/sync", &session, good.clone()).await?, None);
+    assert_eq!(send("/v1/sync", &session, good.clone()).await?, None, "again, from memory");
+    // Not the key it is for; signed by another device, whose token this is not; under a nonce of nobody's.
+    assert_eq!(send("/v1/sync", &thief, good.clone()).await?, Some(ErrorCode::ProofInvalid));
+    assert_eq!(send("/v1/sync", &session, certify(&thief, &nonce)?).await?, Some(ErrorCode::TokenInvalid));
+    assert_eq!(
+        send("/v1/sync", &session, certify(&phone, "made up")?).await?,
+        Some(ErrorCode::SessionExpired)
+    );
+    assert_eq!(send("/v1/sync", &session, "none".into()).await?, Some(ErrorCode::ProofInvalid));
+    // A check-in has no access token: it is the device's own word.
+    assert_eq!(send("/v1/device/checkin", &session, good).await?, Some(ErrorCode::DeviceUnknown));
     Ok(())
 }
 

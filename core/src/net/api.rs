@@ -1,5 +1,6 @@
 //! Requests that prove the device's key (DPoP, RFC 9449), and answers read as the protocol has them.
 
+use super::session::Session;
 use crate::Error;
 use crate::platform::{
     Body, Clock, Entropy, KeyAlias, KeyError, PlatformKeys, Request, Response, Transport, TransportError,
@@ -7,7 +8,7 @@ use crate::platform::{
 use bytes::Bytes;
 use roundsman_protocol::keys::DeviceKey;
 use roundsman_protocol::ticket::SpkiPin;
-use roundsman_protocol::{ErrorCode, Problem, dpop};
+use roundsman_protocol::{ErrorCode, Problem, dpop, session};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,8 @@ pub(crate) struct Api {
     entropy: Arc<dyn Entropy>,
     /// The nonce of the last answer, for the next proof.
     nonce: Mutex<Option<String>>,
+    /// What proves requests with an access token.
+    session: Mutex<Option<Session>>,
 }
 
 impl Api {
@@ -46,7 +49,7 @@ impl Api {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { transport, keys, clock, entropy, nonce: Mutex::new(None) }
+        Self { transport, keys, clock, entropy, nonce: Mutex::new(None), session: Mutex::new(None) }
     }
 
     /// Gets a document that is open to all.
@@ -89,7 +92,8 @@ impl Api {
 
     /// Posts content and returns the answer as soon as its head is there.
     ///
-    /// A proof that lacks the present nonce is made anew once: the server says so when its nonce has changed.
+    /// A proof that lacks the present nonce is made anew once: the server says so when its nonce has changed. So is a
+    /// session key that the server no longer takes.
     pub(crate) async fn send(
         &self,
         endpoint: &Endpoint,
@@ -131,9 +135,9 @@ impl Api {
         content: Option<Content>,
     ) -> Result<Response, Error> {
         let url = format!("{}{path}", endpoint.url);
-        let mut tried_new_nonce = false;
+        let (mut tried_new_nonce, mut tried_new_session) = (false, false);
         loop {
-            let mut headers = vec![("dpop", self.proof(method, &url, token)?)];
+            let mut headers = self.proof(method, &url, token)?;
             if let Some(Content { kind, encoding, .. }) = &content {
                 headers.push(("content-type", (*kind).to_owned()));
                 headers.extend(encoding.map(|encoding| ("content-encoding", encoding.to_owned())));
@@ -152,19 +156,50 @@ impl Api {
                 Err(error) if error.server_code() == Some(ErrorCode::UseDpopNonce) && !tried_new_nonce => {
                     tried_new_nonce = true;
                 }
+                Err(error)
+                    if error.server_code() == Some(ErrorCode::SessionExpired) && !tried_new_session =>
+                {
+                    tried_new_session = true;
+                    self.forget_session();
+                }
                 other => return other,
             }
         }
     }
 
-    fn proof(&self, method: &str, url: &str, token: Option<&str>) -> Result<String, Error> {
+    /// Drops the session key from memory. The next request that needs one makes another.
+    pub(crate) fn forget_session(&self) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The headers that prove a request: by the session key where there is an access token, by the device's own
+    /// otherwise.
+    fn proof(
+        &self,
+        method: &str,
+        url: &str,
+        token: Option<&str>,
+    ) -> Result<Vec<(&'static str, String)>, Error> {
         let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let jti = self.entropy.bytes()?;
-        let claims = dpop::claims(jti, method, url, self.clock.now(), token, nonce.as_deref());
+        let now = self.clock.now();
+        let claims = dpop::claims(jti, method, url, now, token, nonce.as_deref());
+        // Without a nonce there is no certificate; the answer will bring one.
+        if let (Some(_), Some(nonce)) = (token, &nonce) {
+            let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            if !kept.as_ref().is_some_and(|session| session.holds(now)) {
+                *kept = Some(Session::make(&*self.keys, &*self.entropy, nonce, now)?);
+            }
+            if let Some(session) = &*kept {
+                let proof = dpop::prove(session.public(), &claims, |message| session.sign(message))?;
+                return Ok(vec![("dpop", proof), (session::HEADER, session.certificate().to_owned())]);
+            }
+        }
         let keys = &self.keys;
         let public = keys.public_key(KeyAlias::Identity)?;
         let key = DeviceKey::from_sec1(&public).map_err(|_| KeyError::NotAvailable)?;
-        Ok(dpop::prove(&key, &claims, |message| keys.sign(KeyAlias::Identity, message))?)
+        let proof = dpop::prove(&key, &claims, |message| keys.sign(KeyAlias::Identity, message))?;
+        Ok(vec![("dpop", proof)])
     }
 
     fn remember_nonce(&self, answer: &Response) {

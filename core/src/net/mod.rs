@@ -3,6 +3,7 @@
 mod api;
 mod https;
 mod pinning;
+mod session;
 
 pub(crate) use api::{Api, Content, Endpoint};
 pub use https::HttpsTransport;

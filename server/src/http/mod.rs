@@ -8,6 +8,7 @@ mod problem;
 mod proof;
 mod rescue;
 mod root;
+mod sessions;
 mod sync;
 mod token;
 

@@ -30,7 +30,7 @@ pub(super) fn response(problem: Problem) -> Response {
     // RFC 9449 section 7.1 and RFC 9110 section 11.6.1: a 401 names the scheme it wants.
     let challenge = match problem.code {
         ErrorCode::UseDpopNonce => Some("DPoP error=\"use_dpop_nonce\""),
-        ErrorCode::ProofInvalid => Some("DPoP error=\"invalid_dpop_proof\""),
+        ErrorCode::ProofInvalid | ErrorCode::SessionExpired => Some("DPoP error=\"invalid_dpop_proof\""),
         ErrorCode::TokenExpired | ErrorCode::TokenInvalid => Some("DPoP error=\"invalid_token\""),
         _ => None,
     };
@@ -51,6 +51,7 @@ fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::UpdateNeeded => StatusCode::GONE,
         ErrorCode::ProofInvalid
         | ErrorCode::UseDpopNonce
+        | ErrorCode::SessionExpired
         | ErrorCode::TokenExpired
         | ErrorCode::TokenInvalid
         | ErrorCode::DeviceUnknown => StatusCode::UNAUTHORIZED,

@@ -1,11 +1,13 @@
 //! Checks that a request comes from the holder of a device's key (DPoP, RFC 9449).
 
+use super::sessions::Sessions;
 use crate::app::App;
 use crate::refusal::Refusal;
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use roundsman_protocol::keys::DeviceKey;
+use roundsman_protocol::session::{self, HOLDS_SECONDS};
 use roundsman_protocol::{ErrorCode, b64, dpop, sha256};
 use sha2::Sha256;
 use std::collections::HashSet;
@@ -25,6 +27,7 @@ const MAX_REMEMBERED: usize = 200_000;
 pub(super) struct Proofs {
     secret: Zeroizing<[u8; 32]>,
     seen: Mutex<Seen>,
+    sessions: Sessions,
 }
 
 /// Two generations of proofs: what is older than both can't be replayed, as its nonce is void.
@@ -37,7 +40,7 @@ struct Seen {
 
 impl Proofs {
     pub(super) fn new(secret: Zeroizing<[u8; 32]>) -> Self {
-        Self { secret, seen: Mutex::default() }
+        Self { secret, seen: Mutex::default(), sessions: Sessions::default() }
     }
 
     /// The nonce for the next proof.
@@ -62,7 +65,18 @@ impl Proofs {
         [bucket, bucket - 1, bucket + 1].into_iter().any(|bucket| nonce == self.nonce_of(bucket))
     }
 
-    /// Checks the proof of a `POST`, made with the access token if there is one, and returns whose it is.
+    /// The second in which a nonce was first given out, if it was within the time a session key's certificate holds.
+    fn given_at(&self, nonce: &str, now: DateTime<Utc>) -> Option<i64> {
+        let newest = now.timestamp().div_euclid(BUCKET_SECONDS) + 1;
+        // The newest first: most certificates are new when they are first seen.
+        (0..=HOLDS_SECONDS / BUCKET_SECONDS)
+            .map(|back| newest - back)
+            .find(|bucket| nonce == self.nonce_of(*bucket))
+            .map(|bucket| bucket * BUCKET_SECONDS)
+    }
+
+    /// Checks the proof of a `POST`, made with the access token if there is one, and returns the device whose it is.
+    /// With an access token the proof may be by a session key, if the device's certificate for it is there.
     pub(super) fn check(
         &self,
         app: &App,
@@ -94,13 +108,21 @@ impl Proofs {
         if !claims.nonce.as_deref().is_some_and(|nonce| self.is_current(nonce, now)) {
             return Err(ErrorCode::UseDpopNonce.into());
         }
-        let proof = sha256(&[&key.thumbprint().0, &claims.jti]);
+        let prover = key.thumbprint();
+        let device = match headers.get(session::HEADER) {
+            Some(certificate) if token.is_some() => {
+                self.sessions
+                    .device(certificate.as_bytes(), prover, now, |nonce| self.given_at(nonce, now))?
+            }
+            _ => key,
+        };
+        let proof = sha256(&[&prover.0, &claims.jti]);
         self.remember(proof, now.timestamp())?;
         // A proof that another instance took is no proof here.
         if app.storage.note_proof(&proof, now.timestamp_millis())? == Some(false) {
             return Err(ErrorCode::ProofInvalid.into());
         }
-        Ok(key)
+        Ok(device)
     }
 
     fn remember(&self, proof: [u8; 32], now: i64) -> Result<(), ErrorCode> {
@@ -145,6 +167,18 @@ mod tests {
         assert!(!other.is_current(&nonce, start), "another run's nonce");
         let behind = start - TimeDelta::seconds(30);
         assert!(proofs.is_current(&nonce, behind), "of an instance whose clock is ahead");
+    }
+
+    #[test]
+    fn the_hour_of_a_session_is_counted_from_its_nonce() {
+        let proofs = Proofs::new(Zeroizing::new([1; 32]));
+        let start = DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default();
+        let nonce = proofs.nonce(start);
+        let at = |seconds| proofs.given_at(&nonce, start + TimeDelta::seconds(seconds));
+        assert_eq!((at(0), at(HOLDS_SECONDS - 1)), (Some(1_800_000_000), Some(1_800_000_000)));
+        assert_eq!(at(-30), Some(1_800_000_000), "of an instance whose clock is ahead");
+        assert_eq!((at(HOLDS_SECONDS), at(-61)), (None, None));
+        assert_eq!(proofs.given_at("made up", start), None);
     }
 
     #[test]

@@ -184,7 +184,7 @@ pub fn passcode(text: &str) -> Result<Passcode, PasscodeError> {
 
 /// Runs a future to its end on this thread.
 fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
 }
 
 /// A clock that shows the office's time: it stands still unless the office lets time pass.
