@@ -280,7 +280,9 @@ impl Attachments {
     /// The vault is not open, or the disk failed; a repeat goes on.
     pub fn tidy(&self) -> Result<Tidied, Error> {
         self.describe_old()?;
-        self.store.write(|edits| Ok::<_, Error>(edits.drop_left_files()?))?;
+        if self.store.read(|records| Ok::<_, Error>(records.has_left_files()?))? {
+            self.store.write(|edits| Ok::<_, Error>(edits.drop_left_files()?))?;
+        }
         self.sweep();
         let mut names = Vec::new();
         let missing = self.files.keep(&*self.seams.disk, || {

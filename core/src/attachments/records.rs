@@ -42,7 +42,7 @@ impl Attachments {
         let fields: Fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         edits.put::<Record, Error>(row.id, fields, made)?;
         edits.keep_unsent(row.id)?;
-        Ok(())
+        Ok(edits.all_described()?)
     }
 
     /// Gives those a record that were added before there were any, and are still attached to something.
@@ -50,6 +50,9 @@ impl Attachments {
         let Some(old) = self.store.read(|records| Ok::<_, Error>(records.undescribed_files()?))? else {
             return Ok(());
         };
+        if old.is_empty() {
+            return Ok(());
+        }
         let (clock, entropy) = (&*self.seams.clock, &*self.seams.entropy);
         self.store.write(|edits| {
             for row in &old {

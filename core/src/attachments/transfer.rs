@@ -127,6 +127,7 @@ impl Attachments {
             }
             self.make_room(edits, row.stored)?;
             edits.keep_sealed_file(&row)?;
+            edits.all_described()?;
             Ok(true)
         });
         // After an error the row may be there all the same: then its file must be too.

@@ -32,6 +32,8 @@ enum End {
     Stuck,
     /// The server has no room for any of this size.
     Full,
+    /// The network has become one that costs money.
+    Waits,
 }
 
 impl Client {
@@ -69,6 +71,10 @@ impl Client {
                 End::Stuck => sent.stuck.push(unsent.row.id),
                 End::Full => {
                     sent.full = true;
+                    break;
+                }
+                End::Waits => {
+                    sent.waits = true;
                     break;
                 }
             }
@@ -149,8 +155,11 @@ impl Client {
         };
         let mut offset = unsent.sent.min(size);
         loop {
-            if transfers.cancelled() || !self.may_send() {
+            if transfers.cancelled() {
                 return Err(Error::Cancelled);
+            }
+            if !self.may_send() {
+                return Ok(End::Waits);
             }
             let part = match read_part(&reader, offset, part_size(size, offset)).await {
                 Ok(part) => part,
@@ -179,8 +188,13 @@ impl Client {
                     transfers.moved(Moved { attachment: id, bytes: offset, of: size, waiting });
                 }
                 Err(error) => match error.server_code() {
-                    // Its record was removed on the server.
                     Some(ErrorCode::NotFound) => {
+                        // Only if the record has left this device too is it sure that nobody wants the content: what
+                        // stands before a server may say so as well.
+                        let asked = attachments.clone();
+                        if blocking(move || asked.record(id)).await?.is_some() {
+                            return Ok(End::Stuck);
+                        }
                         over().await?;
                         return Ok(End::Over);
                     }

@@ -60,6 +60,12 @@ impl Records<'_> {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| whole(row, 0))?)
     }
 
+    /// Whether there are files that nothing leads to.
+    pub(crate) fn has_left_files(&self) -> Result<bool, StoreError> {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM sealed_file WHERE id NOT IN ({NEEDED}))");
+        Ok(self.connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+    }
+
     /// Attachments that have no record because there were none when they were added; nothing once they were given one.
     pub(crate) fn undescribed_files(&self) -> Result<Option<Vec<SealedFile>>, StoreError> {
         if counter(self.connection, DESCRIBED)? > 0 {

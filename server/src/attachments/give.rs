@@ -6,7 +6,7 @@ use crate::admin::DeviceStatus;
 use crate::app::{App, buckets};
 use crate::records::load;
 use crate::refusal::Refusal;
-use crate::storage::{ReadTx, StoredContent};
+use crate::storage::StoredContent;
 use crate::tokens;
 use bytes::Bytes;
 use roundsman_model::Entity;
@@ -41,13 +41,13 @@ pub(crate) fn give(
     if !buckets(user.id, &user.territories).contains(&record.bucket) {
         return Err(ErrorCode::NotFound.into());
     }
-    Given::open(app, tx.as_ref(), attachment, offset)
+    Given::stored(app, tx.content(attachment)?, offset)
 }
 
 impl Given {
-    /// The content of an attachment that all of is there of.
-    pub(crate) fn open(app: &App, tx: &dyn ReadTx, attachment: Uuid, offset: u64) -> Result<Self, Refusal> {
-        let content = tx.content(attachment)?.filter(|content| content.stored).ok_or(ErrorCode::NotFound)?;
+    /// The content of an attachment, if all of it is there.
+    pub(crate) fn stored(app: &App, content: Option<StoredContent>, offset: u64) -> Result<Self, Refusal> {
+        let content = content.filter(|content| content.stored).ok_or(ErrorCode::NotFound)?;
         if offset > content.size {
             return Err(ErrorCode::Malformed.into());
         }

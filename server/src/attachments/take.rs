@@ -48,7 +48,8 @@ pub(crate) async fn take(app: &Arc<App>, part: Part) -> Result<UploadAnswer, Ref
     if content.received < content.size {
         return Ok(UploadAnswer { received: content.received, stored: false });
     }
-    finish(app, content).await
+    // Goes on if whoever asked has lost patience, and is told the next time.
+    tokio::spawn(finish(Arc::clone(app), content)).await.map_err(|_| Refusal::Worker)?
 }
 
 /// Looks who sends it, and what there is already.
@@ -122,7 +123,7 @@ fn received(app: &App, sent: StoredContent, bytes: u64) -> Result<StoredContent,
 }
 
 /// Puts the content together and looks whether it is the right one.
-async fn finish(app: &Arc<App>, content: StoredContent) -> Result<UploadAnswer, Refusal> {
+async fn finish(app: Arc<App>, content: StoredContent) -> Result<UploadAnswer, Refusal> {
     let (size, object) = (content.size, content.object);
     let hash = match app.contents.assemble(&content).await {
         Ok(hash) => Some(hash),
@@ -133,7 +134,7 @@ async fn finish(app: &Arc<App>, content: StoredContent) -> Result<UploadAnswer, 
         }
         Err(error) => return Err(error),
     };
-    let shared = Arc::clone(app);
+    let shared = Arc::clone(&app);
     let stored = blocking(move || settle(&shared, &content, hash)).await?;
     let needless = if stored { parts_of(object) } else { all_of(object) };
     if let Err(error) = app.contents.remove(&needless).await {
