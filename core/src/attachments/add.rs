@@ -1,8 +1,9 @@
 //! Adding an attachment: sealed under another name, brought to the disk, given its name, and only then listed.
 
 use super::folder::Place;
+use super::place::Placeless;
 use super::sealed::{CHUNK, Chunks, Header, PREFIX, TAG};
-use super::{AttachedTo, Attachment, AttachmentError, Attachments, NewAttachment};
+use super::{AttachedTo, Attachment, AttachmentError, AttachmentKind, Attachments, NewAttachment};
 use crate::Error;
 use crate::store::{Edits, Made, Records, SealedFile};
 use crate::vault::FileKey;
@@ -63,7 +64,11 @@ impl Attachments {
             key: vec![],
         };
         let _coming = self.files.announce(bare.file);
-        let row = self.filled(bare, content)?;
+        let row = if new.kind == AttachmentKind::Photo && !new.keep_place {
+            self.filled(bare, &mut Placeless::new(content))?
+        } else {
+            self.filled(bare, content)?
+        };
         let kept = self.store.write(|edits| {
             let before = edits.sealed_files_of(row.record)?;
             let same = |other: &&SealedFile| (other.sha256, &other.kind) == (row.sha256, &row.kind);

@@ -28,8 +28,8 @@
 //! - A wipe destroys what was not sent: keys of files are not in the sealed outbox, so unsent attachments are not handed
 //!   over with it. Their records are.
 //! - A fetch that the app is stopped in begins anew; one whose connection is cut goes on.
-//! - Content is kept byte for byte. Where a photo was taken (EXIF) stays in it, and thumbnails are not made: that is the
-//!   host app's to do before it adds a photo, and a thumbnail is an attachment like any other.
+//! - Thumbnails are not made: that is the host app's to do, and a thumbnail is an attachment like any other. Where a photo was
+//!   taken is taken out of JPEGs alone; everything else is kept byte for byte.
 //! - The number of attachments, about how large each is, and when its file was written can be seen in the folder.
 
 mod add;
@@ -38,6 +38,7 @@ mod folder;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod keyring;
+mod place;
 mod reader;
 mod records;
 mod sealed;
@@ -99,12 +100,14 @@ pub struct NewAttachment {
     pub media_type: String,
     /// How many bytes it has.
     pub size: u64,
+    /// Whether a photo goes on telling where it was taken. Unless it is set, that is taken out of a JPEG.
+    pub keep_place: bool,
 }
 
 impl NewAttachment {
     /// Something of this kind, media type and size, to be attached to this record.
     pub fn new(of: AttachedTo, kind: AttachmentKind, media_type: impl Into<String>, size: u64) -> Self {
-        Self { of, kind, media_type: media_type.into(), size }
+        Self { of, kind, media_type: media_type.into(), size, keep_place: false }
     }
 }
 
