@@ -2,6 +2,7 @@
 
 mod attachments;
 mod background;
+mod content;
 mod enrolment;
 mod listen;
 mod passcodes;
@@ -12,7 +13,7 @@ pub use enrolment::PendingEnrolment;
 pub use listen::{Ended, Heard, Listening, Watcher};
 
 use crate::Error;
-use crate::attachments::{AttachmentLimits, Attachments};
+use crate::attachments::{AttachmentLimits, Attachments, Network};
 use crate::audit::{Action, AuditTrail};
 use crate::conflicts::Conflicts;
 use crate::customers::Customers;
@@ -59,6 +60,8 @@ pub struct Config {
     pub cost: Option<KdfCost>,
     /// How much may be attached to records.
     pub attachments: AttachmentLimits,
+    /// Whether attachments are sent over a network that the host app calls metered. Otherwise they wait for another one.
+    pub metered_attachments: bool,
 }
 
 impl Config {
@@ -75,6 +78,7 @@ impl Config {
             transport: Arc::new(HttpsTransport::new()),
             cost: None,
             attachments: AttachmentLimits::default(),
+            metered_attachments: false,
         }
     }
 
@@ -126,6 +130,10 @@ struct Inner {
     access: Mutex<Option<AccessToken>>,
     /// When the person last touched the app.
     touch: Touch,
+    /// What the host app says of the network.
+    network: Mutex<Network>,
+    /// Attachments are sent one after the other.
+    sending: tokio::sync::Mutex<()>,
     /// One conversation with the server at a time.
     conversation: tokio::sync::Mutex<()>,
     /// Which syncs have begun and ended.
@@ -173,6 +181,8 @@ impl Client {
                 session: Arc::default(),
                 access: Mutex::new(None),
                 touch: Touch::default(),
+                network: Mutex::default(),
+                sending: tokio::sync::Mutex::new(()),
                 conversation: tokio::sync::Mutex::new(()),
                 syncs: Syncs::default(),
                 urgent: tokio::sync::Notify::new(),
@@ -441,7 +451,7 @@ impl Client {
 impl Inner {
     fn begin(&self, store: Store, files: FileKeys, user: UserId, passcode_set_ms: i64) {
         let store = Arc::new(store);
-        let attachments = self.attachments(Arc::clone(&store), files);
+        let attachments = self.attachments(Arc::clone(&store), files, user);
         let session = Session { store, attachments, user, passcode_set_ms };
         self.touch.now(&self.vault);
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = Some(session);

@@ -87,6 +87,7 @@ fn attachments(app: &App, store: &Arc<Store>, key: &DatabaseKey) -> Attachments 
         disk: Arc::new(RealDisk),
         entropy: Arc::new(OsEntropy),
         clock: Arc::new(SystemClock),
+        user: roundsman_model::UserId(Uuid::nil()),
         limits: AttachmentLimits::default(),
     };
     Attachments::new(store.clone(), key.files().duplicate(), seams)

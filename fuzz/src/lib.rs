@@ -204,6 +204,7 @@ fn office() -> (Admin, UserId) {
         public_url: None,
         org_name: "Fuzz".to_owned(),
         anchors: None,
+        attachments: Default::default(),
         first_admin: Some(NewAdmin {
             email: "ada@example.com".to_owned(),
             name: "Ada".to_owned(),

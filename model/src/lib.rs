@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod attachment;
 pub mod collision;
 pub mod customer;
 mod entity;
@@ -39,7 +40,8 @@ pub use stamp::{HybridClock, Stamp};
 pub use value::{Choice, FieldType, Fields, Kind, Value};
 
 /// Every entity of the system. Storage makes one table for each, in this order.
-pub const ENTITIES: &[&EntityDef] = &[customer::Customer::DEF, visit::Visit::DEF, collision::Collision::DEF];
+pub const ENTITIES: &[&EntityDef] =
+    &[customer::Customer::DEF, visit::Visit::DEF, collision::Collision::DEF, attachment::Attachment::DEF];
 
 /// The entity with this name, as it stands on the wire.
 pub fn entity(name: &str) -> Option<&'static EntityDef> {

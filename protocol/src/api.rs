@@ -7,6 +7,8 @@
 //! | `POST /v1/token` | DPoP, refresh token in the body | [`TokenRequest`] | [`Tokens`] |
 //! | `POST /v1/device/checkin` | DPoP | [`Checkin`] | [`CheckinAnswer`] |
 //! | `POST /v1/device/rescue` | DPoP | a [`SignedSegment`](crate::rescue::SignedSegment), as bytes | [`RescueAnswer`](crate::rescue::RescueAnswer) |
+//! | `POST /v1/attachments/{id}/content/{offset}` | DPoP and access token | bytes, see [`crate::attachment`] | [`UploadAnswer`](crate::attachment::UploadAnswer) |
+//! | `GET /v1/attachments/{id}/content/{offset}` | DPoP and access token | | bytes |
 //! | `POST /v1/sync` | DPoP and access token | see [`crate::sync`] | see [`crate::sync`] |
 //!
 //! Every answer carries the nonce for the next proof in the header `dpop-nonce`. What is not a success is a

@@ -73,6 +73,12 @@ pub enum ErrorCode {
     /// and repeat later.
     #[error("the server keeps no more unsent work of this device for now")]
     RescueFull,
+    /// What was sent of an attachment is not what its record says: all of it was thrown away. Send it anew from the start.
+    #[error("the content is not what its record says")]
+    ContentDiffers,
+    /// There is no room for more attachments of this device or organisation. Keep the content and repeat later.
+    #[error("the server has no room for more attachments for now")]
+    AttachmentsFull,
     /// The server no longer speaks this version of the protocol. Update the app; everything unsent stays until then.
     #[error("the server needs a newer version of the app")]
     UpdateNeeded,

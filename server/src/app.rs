@@ -1,5 +1,6 @@
 //! What all parts of the server share.
 
+use crate::attachments::Contents;
 use crate::keys::OrgKeys;
 use crate::password::Gate;
 use crate::storage::{ReadTx, Storage, StorageError};
@@ -21,6 +22,7 @@ pub(crate) struct App {
     pub(crate) public_url: String,
     /// The pins for tickets: the certificate's key first, then the spare.
     pub(crate) pins: Vec<SpkiPin>,
+    pub(crate) contents: Contents,
     pub(crate) gate: Gate,
     pub(crate) clock: Clock,
 }

@@ -1,6 +1,6 @@
 //! What a server is told at its start.
 
-use crate::Secret;
+use crate::{AttachmentConfig, Secret};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -20,6 +20,8 @@ pub struct Config {
     /// Where the daily anchors of the audit log are written; best a folder on storage that can be written once. Without
     /// it: the folder `anchors` of the data folder, made if it is missing.
     pub anchors: Option<PathBuf>,
+    /// Where the content of attachments is kept, and how much of it.
+    pub attachments: AttachmentConfig,
     /// The first administrator, created at the first start. With nothing given, one with the email
     /// `admin@localhost` and a made-up password is created, to be read from [`crate::Server::first_admin`].
     pub first_admin: Option<NewAdmin>,

@@ -9,6 +9,7 @@
 
 pub mod admin;
 mod app;
+mod attachments;
 mod audit;
 mod collisions;
 mod config;
@@ -38,6 +39,7 @@ mod tokens;
 mod upkeep;
 
 pub use admin::{Admin, AdminError};
+pub use attachments::{AttachmentConfig, AttachmentLimits, AttachmentPlace, PlaceError, S3};
 pub use config::{Config, Database, NewAdmin};
 pub use in_process::{Answer, InProcess, Question};
 pub use keys::{FirstKeys, KeysError};

@@ -162,6 +162,8 @@ struct Serve {
     /// DATA/anchors
     #[arg(long, value_name = "DIR")]
     anchors: Option<PathBuf>,
+    #[command(flatten)]
+    attachments: cli::attachments::AttachmentArgs,
     /// The organisation's name, at the first start.
     #[arg(long, default_value = "My organisation")]
     org: String,
@@ -270,6 +272,7 @@ async fn serve(args: Serve) -> Result<()> {
         public_url: args.public_url,
         org_name: args.org,
         anchors: args.anchors,
+        attachments: args.attachments.config()?,
         first_admin: password.map(|password| NewAdmin {
             email: args.admin_email,
             name: "Administrator".to_owned(),

@@ -1,9 +1,9 @@
 //! Writing records: the way every change takes, from a phone, an import or a plan.
 
-use crate::collisions;
 use crate::storage::{
     LogEntry, RecordsRead, Result, StorageError, StoredConflict, StoredRecord, StoredRemoval, WriteTx,
 };
+use crate::{attachments, collisions};
 use roundsman_model::customer::Customer;
 use roundsman_model::merge::{Conflict, Edit, Mark, Marks, merge};
 use roundsman_model::search::index_text;
@@ -97,6 +97,7 @@ pub(crate) fn store(
         if let Some(before) = before.filter(|before| before.bucket != record.bucket) {
             tx.append_log(&before.bucket, def.name, record.id, LogEntry::Removal(record.rev))?;
             collisions::follow(tx, record.id, &record.bucket)?;
+            attachments::go_along(tx, record)?;
         }
         tx.append_log(&record.bucket, def.name, record.id, LogEntry::Put)?;
     }
@@ -131,6 +132,7 @@ pub(crate) fn remove(
     let rev = record.rev.next();
     let kept = StoredRecord { rev, removed: true, ..record.clone() };
     tx.keep_removal(&StoredRemoval { record: kept, at_ms, by })?;
+    attachments::go_away(tx, record.id, by, at_ms)?;
     strike(tx, record)
 }
 
@@ -140,7 +142,7 @@ pub(crate) fn restore(
     def: &EntityDef,
     removal: StoredRemoval,
 ) -> Result<std::result::Result<Rev, RuleError>> {
-    let mut record = removal.record;
+    let StoredRemoval { mut record, at_ms, .. } = removal;
     record.fields = def.admit(record.fields).map_err(|_| StorageError::Damaged("record"))?;
     if let Err(taken) = code_is_free(tx, def, record.id, &record.fields)? {
         return Ok(Err(taken));
@@ -149,6 +151,7 @@ pub(crate) fn restore(
     tx.put_record(&record, &index_text(def, &record.fields))?;
     tx.append_log(&record.bucket, def.name, record.id, LogEntry::Put)?;
     tx.forget_removal(def.name, record.id)?;
+    attachments::return_with(tx, record.id, at_ms)?;
     Ok(Ok(record.rev))
 }
 

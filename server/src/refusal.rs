@@ -11,6 +11,8 @@ pub(crate) enum Refusal {
     Problem(#[from] Problem),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error("the storage of attachments failed")]
+    Object(#[from] object_store::Error),
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
     #[error("a worker stopped before it was done")]

@@ -2,6 +2,7 @@
 
 use crate::admin::{self, SecondFactor};
 use crate::app::App;
+use crate::attachments::{Contents, PlaceError, open_place};
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::poke::{self, Seats};
@@ -91,6 +92,9 @@ pub enum StartError {
     /// The first administrator could not be made.
     #[error(transparent)]
     FirstAdmin(#[from] AdminError),
+    /// The storage of attachments.
+    #[error(transparent)]
+    Attachments(#[from] PlaceError),
     /// The database.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -209,7 +213,8 @@ impl Admin {
         let pins = pins.as_chunks::<32>().0.iter().map(|pin| SpkiPin(*pin)).collect();
         let org_name = keys::org_name(tx.as_ref())?;
         drop(tx);
-        Ok(Self::new(Arc::new(app(storage, keys, org_name, public_url, pins))))
+        let contents = Contents::nowhere();
+        Ok(Self::new(Arc::new(app(storage, contents, keys, org_name, public_url, pins))))
     }
 }
 
@@ -229,6 +234,7 @@ fn add_up(tx: &mut dyn WriteTx) -> Result<(), StorageError> {
 
 fn app(
     storage: Box<dyn Storage>,
+    contents: Contents,
     keys: OrgKeys,
     org_name: String,
     public_url: String,
@@ -240,6 +246,7 @@ fn app(
         org_name,
         public_url,
         pins,
+        contents,
         gate: Gate::new(),
         clock: Box::new(Utc::now),
     }
@@ -262,6 +269,8 @@ fn set_up(config: Config, port: u16) -> Result<SetUp, StartError> {
     if config.public_url.as_deref().is_some_and(|url| host(url.trim_end_matches('/')).is_none()) {
         return Err(StartError::PublicUrl);
     }
+    let store = open_place(&config.attachments.place, dir)?;
+    let contents = Contents::new(store, config.attachments.limits);
     let storage = open_storage(dir, config.database.as_ref())?;
     let shared = config.database.is_some();
     let mut tx = storage.write()?;
@@ -292,7 +301,7 @@ fn set_up(config: Config, port: u16) -> Result<SetUp, StartError> {
     let org_name = keys::org_name(tx.as_ref())?;
     let nonce_key = nonce_key(tx.as_mut(), shared)?;
     tx.commit()?;
-    let app = app(storage, keys, org_name, public_url, vec![identity.pin, spare]);
+    let app = app(storage, contents, keys, org_name, public_url, vec![identity.pin, spare]);
     Ok(SetUp { app, identity, first, nonce_key })
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod postgres;
 
 use crate::admin::{AdminError, WipeProposal};
 use crate::app::App;
+use crate::attachments::Contents;
 use crate::keyfile::KeyFile;
 use crate::keys::{FirstKeys, OrgKeys};
 use crate::password::Gate;
@@ -52,6 +53,11 @@ pub(crate) struct Org {
 
 impl Org {
     pub(crate) fn new() -> TestResult<Self> {
+        Self::with(Contents::nowhere())
+    }
+
+    /// One that keeps attachments there.
+    pub(crate) fn with(contents: Contents) -> TestResult<Self> {
         let dir = tempfile::tempdir()?;
         let key = Zeroizing::new(random::bytes()?);
         let on_postgres = std::env::var("ROUNDSMAN_TEST_STORAGE").is_ok_and(|name| name == "postgres");
@@ -76,6 +82,7 @@ impl Org {
             org_name: "Test".into(),
             public_url: "https://test".into(),
             pins: vec![SpkiPin([1; 32]), SpkiPin([2; 32])],
+            contents,
             gate: Gate::new(),
             clock: Box::new(move || {
                 DateTime::from_timestamp_millis(clock.load(Ordering::SeqCst)).unwrap_or_default()

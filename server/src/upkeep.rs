@@ -4,8 +4,8 @@ use crate::admin::{AlertKind, forget_old};
 use crate::app::App;
 use crate::audit::anchor;
 use crate::devices::alerts;
-use crate::rescue;
 use crate::storage::StorageError;
+use crate::{attachments, rescue};
 use chrono::TimeDelta;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub(crate) async fn go_on(app: Arc<App>, anchors: PathBuf) {
     let mut hours = tokio::time::interval(EVERY);
     loop {
         hours.tick().await;
+        if let Err(error) = attachments::sweep(&app).await {
+            tracing::error!(%error, "bytes of attachments that nobody needs could not be removed; tried again in an hour");
+        }
         let (app, anchors) = (Arc::clone(&app), anchors.clone());
         let done = tokio::task::spawn_blocking(move || once(&app, &anchors)).await;
         if let Ok(Err(error)) = done {

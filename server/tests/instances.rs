@@ -29,6 +29,7 @@ async fn start(data: &Path, database: &Database, listen: SocketAddr) -> TestResu
         public_url: Some(PUBLIC.to_owned()),
         org_name: "Test".into(),
         anchors: None,
+        attachments: Default::default(),
         first_admin: None,
     })
     .await?)

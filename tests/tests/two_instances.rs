@@ -26,6 +26,7 @@ fn config(data: &Path, database: &Database, listen: SocketAddr, public_url: Opti
         public_url,
         org_name: "Garden State Snacks".to_owned(),
         anchors: None,
+        attachments: Default::default(),
         first_admin: Some(NewAdmin {
             email: "ada@example.com".to_owned(),
             name: "Ada".to_owned(),

@@ -122,6 +122,7 @@ impl World {
             public_url: None,
             org_name: ORGANISATION.to_owned(),
             anchors: None,
+            attachments: Default::default(),
             first_admin: Some(NewAdmin {
                 email: notebook.email.clone(),
                 name: ADMINISTRATOR.to_owned(),

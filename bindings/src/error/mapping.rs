@@ -58,7 +58,9 @@ impl From<Problem> for RoundsmanError {
             ErrorCode::TokenInvalid | ErrorCode::DeviceUnknown => Self::UnknownDevice,
             ErrorCode::DeviceBlocked => Self::LockedByAdministrator,
             ErrorCode::UpdateNeeded => Self::UpdateNeeded,
-            ErrorCode::Busy | ErrorCode::Internal | ErrorCode::RescueFull => Self::ServerBusy,
+            ErrorCode::Busy | ErrorCode::Internal | ErrorCode::RescueFull | ErrorCode::AttachmentsFull => {
+                Self::ServerBusy
+            }
             // The title comes from the wire: only the code's own words are passed on.
             code => Self::Server { reason: code.to_string() },
         }

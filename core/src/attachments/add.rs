@@ -1,13 +1,14 @@
 //! Adding an attachment: sealed under another name, brought to the disk, given its name, and only then listed.
 
 use super::folder::Place;
-use super::sealed::{CHUNK, Chunks, Header, TAG};
-use super::{AttachedTo, Attachment, AttachmentError, Attachments, NewAttachment};
+use super::place::Placeless;
+use super::sealed::{CHUNK, Chunks, Header, PREFIX, TAG};
+use super::{AttachedTo, Attachment, AttachmentError, AttachmentKind, Attachments, NewAttachment};
 use crate::Error;
-use crate::store::{Records, SealedFile};
+use crate::store::{Edits, Made, Records, SealedFile};
 use crate::vault::FileKey;
-use roundsman_model::customer::Customer;
-use roundsman_model::visit::Visit;
+use roundsman_model::Choice;
+use roundsman_model::attachment::{Attachment as Record, is_media_type};
 use sha2::{Digest, Sha256};
 use std::io::{self, ErrorKind, Read, Write};
 use uuid::Uuid;
@@ -15,9 +16,6 @@ use zeroize::Zeroizing;
 
 /// No file is larger, whatever the limits are: its chunks have numbers of 32 bits.
 const LARGEST: u64 = 1 << 40;
-
-/// A media type is no longer than this (RFC 6838 section 4.2).
-const LONGEST_MEDIA_TYPE: usize = 255;
 
 /// How the content's way to the disk ended, if not well.
 enum Stopped {
@@ -48,30 +46,28 @@ impl Attachments {
             return Err(AttachmentError::TooLarge { most }.into());
         }
         let (entropy, now) = (&*self.seams.entropy, self.seams.clock.now());
-        let file = Uuid::from_bytes(entropy.bytes()?);
-        let chunks = Chunks::of(Header::new(file, entropy.bytes()?, new.size));
-        let stored = chunks.header().stored();
         // Before anything is written; once more when the row is.
-        self.store.read(|records| admit(records, new.of, stored, limits.all))?;
-
-        let key: FileKey = entropy.secret()?;
-        let wrapped = self.keyring.with(|keys| Ok(keys.wrap(entropy, file, &key)?))?;
-        drop(key);
-        let place = self.files.place(file);
-        let _coming = self.files.announce(file);
-        let sha256 = self.write(&place, &chunks, &wrapped, new.size, content)?;
-        let row = SealedFile {
-            id: entropy.uuid(now)?,
+        let stored = Header::new(Uuid::nil(), [0; PREFIX], new.size).stored();
+        self.store.read(|records| self.admit(records, new.of, stored))?;
+        let (id, made) = (entropy.uuid(now)?, Made::now(&*self.seams.clock, entropy)?);
+        let bare = SealedFile {
+            id,
             entity: new.of.entity().to_owned(),
             record: new.of.id(),
             kind: new.kind.name().to_owned(),
             media_type: new.media_type.clone(),
             size: new.size,
             stored,
-            sha256,
+            sha256: [0; 32],
             added_ms: now.timestamp_millis(),
-            file,
-            key: wrapped,
+            file: Uuid::from_bytes(entropy.bytes()?),
+            key: vec![],
+        };
+        let _coming = self.files.announce(bare.file);
+        let row = if new.kind == AttachmentKind::Photo && !new.keep_place {
+            self.filled(bare, &mut Placeless::new(content))?
+        } else {
+            self.filled(bare, content)?
         };
         let kept = self.store.write(|edits| {
             let before = edits.sealed_files_of(row.record)?;
@@ -79,16 +75,79 @@ impl Attachments {
             if let Some(same) = before.iter().find(same) {
                 return Ok::<_, Error>(same.clone());
             }
-            admit(edits, new.of, stored, limits.all)?;
+            let territory = self.admit(edits, new.of, stored)?;
+            self.make_room(edits, stored)?;
             edits.keep_sealed_file(&row)?;
+            self.describe(edits, &row, &territory, &made)?;
             Ok(row.clone())
         });
         // After an error the row may be there all the same: then its file must be too.
         let listed = kept.as_ref().map_or_else(|_| self.row(row.id), |kept| Ok(Some(kept.clone())));
-        if listed.is_ok_and(|listed| listed.is_none_or(|listed| listed.file != file)) {
-            self.discard(&place.path);
+        if listed.is_ok_and(|listed| listed.is_none_or(|listed| listed.file != row.file)) {
+            self.discard(&self.files.place(row.file).path);
         }
-        self.shown(&kept?)
+        let kept = kept?;
+        self.sweep();
+        self.shown(&kept)
+    }
+
+    /// Seals what comes of an attachment that is known from its record, in a file of this name.
+    pub(super) fn sealed(
+        &self,
+        record: &Record,
+        file: Uuid,
+        content: &mut dyn Read,
+    ) -> Result<SealedFile, Error> {
+        let size = record.bytes();
+        let stored = Header::new(Uuid::nil(), [0; PREFIX], size).stored();
+        self.store.read(|records| self.fits(records, stored))?;
+        let bare = SealedFile {
+            id: record.id,
+            entity: record.of.entity().to_owned(),
+            record: record.record,
+            kind: record.sort.name().to_owned(),
+            media_type: record.media_type.clone(),
+            size,
+            stored,
+            sha256: [0; 32],
+            added_ms: record.added_at.timestamp_millis(),
+            file,
+            key: vec![],
+        };
+        self.filled(bare, content)
+    }
+
+    /// Seals the content under a fresh key, in the file that the row names. It has been announced.
+    fn filled(&self, bare: SealedFile, content: &mut dyn Read) -> Result<SealedFile, Error> {
+        let entropy = &*self.seams.entropy;
+        let chunks = Chunks::of(Header::new(bare.file, entropy.bytes()?, bare.size));
+        let key: FileKey = entropy.secret()?;
+        let wrapped = self.keyring.with(|keys| Ok(keys.wrap(entropy, bare.file, &key)?))?;
+        drop(key);
+        let place = self.files.place(bare.file);
+        let sha256 = self.write(&place, &chunks, &wrapped, bare.size, content)?;
+        Ok(SealedFile { sha256, key: wrapped, ..bare })
+    }
+
+    /// The territory of the record, if there is one, and room for a file of this size.
+    fn admit(&self, records: &Records<'_>, of: AttachedTo, stored: u64) -> Result<String, Error> {
+        let territory = of.territory(records)?.ok_or(Error::NotFound)?;
+        self.fits(records, stored)?;
+        Ok(territory)
+    }
+
+    /// Whether there is room, once what the server has too was dropped.
+    fn fits(&self, records: &Records<'_>, stored: u64) -> Result<(), Error> {
+        let needed = records.sealed_bytes()?.saturating_sub(records.evictable_bytes()?);
+        let left = self.seams.limits.all.saturating_sub(needed);
+        if stored > left { Err(AttachmentError::QuotaReached { left }.into()) } else { Ok(()) }
+    }
+
+    /// Drops what can be fetched again, as much as this file needs.
+    pub(super) fn make_room(&self, edits: &mut Edits<'_>, stored: u64) -> Result<(), Error> {
+        self.fits(edits, stored)?;
+        let over = (edits.sealed_bytes()? + stored).saturating_sub(self.seams.limits.all);
+        Ok(edits.evict(over)?)
     }
 
     /// Brings the sealed content to its place on the disk. Returns the SHA-256 of the content.
@@ -159,22 +218,6 @@ impl Attachments {
     }
 }
 
-/// Whether there is such a record, and room for a file of this size.
-fn admit(records: &Records<'_>, of: AttachedTo, stored: u64, all: u64) -> Result<(), Error> {
-    let there = match of {
-        AttachedTo::Visit(id) => records.get::<Visit>(id)?.is_some(),
-        AttachedTo::Customer(id) => records.get::<Customer>(id)?.is_some(),
-    };
-    if !there {
-        return Err(Error::NotFound);
-    }
-    let left = all.saturating_sub(records.sealed_bytes()?);
-    if stored > left {
-        return Err(AttachmentError::QuotaReached { left }.into());
-    }
-    Ok(())
-}
-
 fn unwritten(error: io::Error) -> AttachmentError {
     match error.kind() {
         kind @ ErrorKind::NotFound => AttachmentError::Disk { kind },
@@ -191,11 +234,5 @@ fn unread(error: &io::Error) -> AttachmentError {
 
 /// It is kept as it is and given back; nothing but its form matters here.
 fn check_media_type(media_type: &str) -> Result<(), AttachmentError> {
-    let visible = media_type.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    let named = media_type.split_once('/').is_some_and(|(kind, of)| !kind.is_empty() && !of.is_empty());
-    if visible && named && media_type.len() <= LONGEST_MEDIA_TYPE {
-        Ok(())
-    } else {
-        Err(AttachmentError::MediaType)
-    }
+    if is_media_type(media_type) { Ok(()) } else { Err(AttachmentError::MediaType) }
 }

@@ -30,6 +30,15 @@ pub enum AttachmentError {
         /// How reading failed.
         kind: io::ErrorKind,
     },
+    /// Its content is not on this device: fetch it first.
+    #[error("the content is not on this device: fetch it first")]
+    NotFetched,
+    /// Its content is not on the server yet: the phone it was added on has not sent it.
+    #[error("the phone it was added on has not sent the content yet")]
+    NotSentYet,
+    /// What was fetched is not what its record says. Nothing was kept: try again.
+    #[error("what came is not what the record says: try again")]
+    OtherContent,
     /// Its file is gone. Somebody else removed it: remove the attachment, and add it anew if you have it.
     #[error("the file of the attachment is missing: add it anew")]
     Missing,

@@ -19,14 +19,17 @@
 //! - No byte of the content is ever written in the clear, nor a temporary copy. Memory does not grow with the content.
 //! - A file that was changed, cut, put together from others or put in the place of another is an error, never content.
 //! - When the vault closes, readers that are open fail, and their keys and what they have read are wiped from memory.
-//! - What is removed loses its key before its file, so that a copy of the file opens for nobody.
+//! - What is removed loses its key before its file, so that a copy of the file opens for nobody. So does what belongs to a
+//!   record that leaves the device, unless it was not sent yet: then it goes when the server has it.
+//! - What was not sent is never dropped to make room; what can be fetched again is, once the limit is reached.
+//! - What is fetched goes straight into a sealed file, and is there only if it is what its record says.
 //!
 //! # Not promised
-//! - Attachments stay on this device for now: they are not sent, and a wipe destroys them. Their keys are not in the sealed
-//!   outbox yet, so they are not handed over either.
-//! - Attachments of a record that leaves the device stay until they are removed: nothing that was not sent is dropped.
-//! - Content is kept byte for byte. Where a photo was taken (EXIF) stays in it, and thumbnails are not made: that is the
-//!   host app's to do before it adds a photo, and a thumbnail is an attachment like any other.
+//! - A wipe destroys what was not sent: keys of files are not in the sealed outbox, so unsent attachments are not handed
+//!   over with it. Their records are.
+//! - A fetch that the app is stopped in begins anew; one whose connection is cut goes on.
+//! - Thumbnails are not made: that is the host app's to do, and a thumbnail is an attachment like any other. Where a photo was
+//!   taken is taken out of JPEGs alone; everything else is kept byte for byte.
 //! - The number of attachments, about how large each is, and when its file was written can be seen in the folder.
 
 mod add;
@@ -35,23 +38,29 @@ mod folder;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod keyring;
+mod place;
 mod reader;
+mod records;
 mod sealed;
+mod transfer;
 
 pub use error::AttachmentError;
 pub use reader::AttachmentReader;
+pub(crate) use transfer::MOST_FAILURES;
+pub use transfer::{Moved, Network, Sent, Transfers};
 
 use crate::Error;
 use crate::audit::AuditTrail;
 use crate::platform::{Clock, Disk, Entropy};
-use crate::store::{SealedFile, Store, StoreError};
+use crate::store::{Made, Order, SealedFile, Select, Store, StoreError};
 use crate::vault::FileKeys;
 use chrono::{DateTime, Utc};
 use folder::Files;
 use keyring::Keyring;
-use roundsman_model::Entity;
+use roundsman_model::attachment::Attachment as Record;
 use roundsman_model::customer::Customer;
 use roundsman_model::visit::Visit;
+use roundsman_model::{Entity, FieldType, UserId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -91,12 +100,14 @@ pub struct NewAttachment {
     pub media_type: String,
     /// How many bytes it has.
     pub size: u64,
+    /// Whether a photo goes on telling where it was taken. Unless it is set, that is taken out of a JPEG.
+    pub keep_place: bool,
 }
 
 impl NewAttachment {
     /// Something of this kind, media type and size, to be attached to this record.
     pub fn new(of: AttachedTo, kind: AttachmentKind, media_type: impl Into<String>, size: u64) -> Self {
-        Self { of, kind, media_type: media_type.into(), size }
+        Self { of, kind, media_type: media_type.into(), size, keep_place: false }
     }
 }
 
@@ -118,6 +129,10 @@ pub struct Attachment {
     pub added_at: DateTime<Utc>,
     /// The same for the same content in this vault, and without a meaning elsewhere. A new key of the vault changes it.
     pub content_id: [u8; 32],
+    /// Whether its content is on this device. If not, [`Client::fetch_attachment`](crate::Client::fetch_attachment) brings it.
+    pub here: bool,
+    /// When all of its content was on the server; nothing as long as it isn't.
+    pub stored_at: Option<DateTime<Utc>>,
 }
 
 /// How much may be attached, in bytes.
@@ -155,6 +170,8 @@ pub struct AttachmentSeams {
     pub clock: Arc<dyn Clock>,
     /// How much may be attached.
     pub limits: AttachmentLimits,
+    /// Who adds attachments.
+    pub user: UserId,
 }
 
 /// The attachments on this device. Cheap to clone.
@@ -185,21 +202,32 @@ impl Attachments {
         self.keyring.close();
     }
 
-    /// What is attached to a record, in the order in which it was added.
+    /// What is attached to a record: first what is here, in the order in which it came, then what can be fetched.
     ///
     /// # Errors
     /// The vault is not open, or the store is damaged.
     pub fn of(&self, record: Uuid) -> Result<Vec<Attachment>, Error> {
-        let rows = self.store.read(|records| Ok::<_, Error>(records.sealed_files_of(record)?))?;
-        rows.iter().map(|row| self.shown(row)).collect()
+        let select =
+            Select { of: &[("record", record.to_value())], by: &[("added_at", Order::Up)], limit: None };
+        let (rows, known) = self.store.read(|records| {
+            Ok::<_, Error>((records.sealed_files_of(record)?, records.select::<Record>(&select)?))
+        })?;
+        let here: Vec<_> = rows.iter().map(|row| self.shown(row)).collect::<Result<_, _>>()?;
+        let elsewhere = known.iter().filter(|known| here.iter().all(|here| here.id != known.id));
+        let elsewhere: Vec<_> =
+            elsewhere.map(|known| self.described(known, false)).collect::<Result<_, _>>()?;
+        Ok(here.into_iter().chain(elsewhere).collect())
     }
 
-    /// The attachment with this id, if it is on this device.
+    /// The attachment with this id, if its record is on this device.
     ///
     /// # Errors
     /// The vault is not open, or the store is damaged.
     pub fn get(&self, attachment: Uuid) -> Result<Option<Attachment>, Error> {
-        self.row(attachment)?.map(|row| self.shown(&row)).transpose()
+        match self.row(attachment)? {
+            Some(row) => self.shown(&row).map(Some),
+            None => self.record(attachment)?.map(|record| self.described(&record, false)).transpose(),
+        }
     }
 
     /// A reader of the content. That it was looked at is recorded.
@@ -207,7 +235,10 @@ impl Attachments {
     /// # Errors
     /// [`Error::NotFound`] if there is no such attachment; its file is gone or damaged; the vault is not open.
     pub fn open(&self, attachment: Uuid) -> Result<AttachmentReader, Error> {
-        let row = self.row(attachment)?.ok_or(Error::NotFound)?;
+        let Some(row) = self.row(attachment)? else {
+            let known = self.record(attachment)?.is_some();
+            return Err(if known { AttachmentError::NotFetched.into() } else { Error::NotFound });
+        };
         let (disk, keyring) = (Arc::clone(&self.seams.disk), Arc::clone(&self.keyring));
         let reader = AttachmentReader::open(disk, keyring, &self.files, row)?;
         if let Some(audit) = &self.audit {
@@ -216,26 +247,33 @@ impl Attachments {
         Ok(reader)
     }
 
-    /// Removes an attachment: its key first, then its file. A stop in between leaves a file that nothing opens, which
+    /// Removes an attachment, everywhere with the next sync: its key first, then its file. A stop in between leaves a file that nothing opens, which
     /// goes when the vault is next opened. Not an error if there is none.
     ///
     /// # Errors
     /// The vault is not open, or the disk failed; the attachment is there or gone as a whole.
     pub fn remove(&self, attachment: Uuid) -> Result<(), Error> {
-        let file = self.store.write(|edits| Ok::<_, Error>(edits.drop_sealed_file(attachment)?))?;
+        let made = Made::now(&*self.seams.clock, &*self.seams.entropy)?;
+        let file = self.store.write(|edits| {
+            edits.take_away::<Record>(attachment, &made)?;
+            edits.forget_unsent(attachment)?;
+            Ok::<_, Error>(edits.drop_sealed_file(attachment)?)
+        })?;
         if let Some(file) = file {
             self.discard(&self.files.place(file).path);
         }
         Ok(())
     }
 
-    /// How many bytes there is room for.
+    /// How many bytes there is room for, once what the server has too was dropped.
     ///
     /// # Errors
     /// The vault is not open, or the store is damaged.
     pub fn room(&self) -> Result<u64, Error> {
-        let used = self.store.read(|records| Ok::<_, Error>(records.sealed_bytes()?))?;
-        Ok(self.seams.limits.all.saturating_sub(used))
+        let (used, evictable) = self
+            .store
+            .read(|records| Ok::<_, Error>((records.sealed_bytes()?, records.evictable_bytes()?)))?;
+        Ok(self.seams.limits.all.saturating_sub(used.saturating_sub(evictable)))
     }
 
     /// Removes files that belong to no attachment: what an addition or a removal left that was interrupted. Says which
@@ -244,6 +282,11 @@ impl Attachments {
     /// # Errors
     /// The vault is not open, or the disk failed; a repeat goes on.
     pub fn tidy(&self) -> Result<Tidied, Error> {
+        self.describe_old()?;
+        if self.store.read(|records| Ok::<_, Error>(records.has_left_files()?))? {
+            self.store.write(|edits| Ok::<_, Error>(edits.drop_left_files()?))?;
+        }
+        self.sweep();
         let mut names = Vec::new();
         let missing = self.files.keep(&*self.seams.disk, || {
             names = self.store.read(|records| Ok::<_, Error>(records.sealed_file_names()?))?;
@@ -265,6 +308,7 @@ impl Attachments {
     }
 
     fn shown(&self, row: &SealedFile) -> Result<Attachment, Error> {
+        let record = self.record(row.id)?;
         Ok(Attachment {
             id: row.id,
             of: AttachedTo::stored(&row.entity, row.record)?,
@@ -273,6 +317,8 @@ impl Attachments {
             size: row.size,
             added_at: DateTime::from_timestamp_millis(row.added_ms).ok_or(StoreError::Corrupt)?,
             content_id: self.keyring.with(|keys| Ok(keys.content_id(&row.sha256)))?,
+            here: true,
+            stored_at: record.and_then(|record| record.stored_at),
         })
     }
 }

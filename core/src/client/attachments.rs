@@ -5,6 +5,7 @@ use crate::Error;
 use crate::attachments::{AttachmentSeams, Attachments};
 use crate::store::Store;
 use crate::vault::FileKeys;
+use roundsman_model::UserId;
 use std::sync::Arc;
 
 impl Client {
@@ -20,7 +21,7 @@ impl Client {
 
 impl Inner {
     /// The attachments of a store that was opened just now, without what was left of interrupted calls.
-    pub(super) fn attachments(&self, store: Arc<Store>, files: FileKeys) -> Attachments {
+    pub(super) fn attachments(&self, store: Arc<Store>, files: FileKeys, user: UserId) -> Attachments {
         let Config { disk, entropy, clock, attachments: limits, .. } = &self.config;
         let seams = AttachmentSeams {
             dir: self.vault.attachments_path(),
@@ -28,6 +29,7 @@ impl Inner {
             entropy: Arc::clone(entropy),
             clock: Arc::clone(clock),
             limits: *limits,
+            user,
         };
         let attachments = Attachments::new(store, files, seams);
         match attachments.tidy() {

@@ -4,13 +4,14 @@ use super::{Client, Session};
 use crate::Error;
 use crate::audit::Action;
 use crate::device::DeviceEvent;
-use crate::sync::{Progress, Report};
+use crate::sync::{Progress, Report, blocking};
 use roundsman_protocol::ErrorCode;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::MutexGuard;
 
 impl Client {
-    /// Sends what is unsent and fetches what is new. May be called at any time and cut at any moment; whatever
+    /// Sends what is unsent and fetches what is new, but for the content of attachments: see
+    /// [`send_attachments`](Self::send_attachments). May be called at any time and cut at any moment; whatever
     /// was not done is done by the next one. Of calls that wait for a running sync, one begins another; that one's report
     /// is the others' too.
     ///
@@ -77,6 +78,12 @@ impl Client {
             }
             other => other,
         };
+        let attachments = session.attachments;
+        blocking(move || {
+            attachments.sweep();
+            Ok(())
+        })
+        .await?;
         if synced.is_ok() {
             if report.healed > 0 {
                 self.inner.audit.record(Action::DataHealed);

@@ -101,18 +101,53 @@ impl Api {
         token: Option<&str>,
         content: Content,
     ) -> Result<Response, Error> {
+        self.request("POST", endpoint, path, token, Some(content)).await
+    }
+
+    /// Gets bytes with a proof of the device's key and a token; the answer is there as soon as its head is.
+    pub(crate) async fn fetch(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        token: &str,
+    ) -> Result<Response, Error> {
+        self.request("GET", endpoint, path, Some(token), None).await
+    }
+
+    /// Posts bytes with a proof of the device's key and a token.
+    pub(crate) async fn post_part<T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        token: &str,
+        bytes: Bytes,
+    ) -> Result<T, Error> {
+        let content = Content { kind: "application/octet-stream", encoding: None, bytes };
+        read_json(self.send(endpoint, path, Some(token), content).await?).await
+    }
+
+    async fn request(
+        &self,
+        method: &'static str,
+        endpoint: &Endpoint,
+        path: &str,
+        token: Option<&str>,
+        content: Option<Content>,
+    ) -> Result<Response, Error> {
         let url = format!("{}{path}", endpoint.url);
         let (mut tried_new_nonce, mut tried_new_session) = (false, false);
         loop {
-            let mut headers = vec![("content-type", content.kind.to_owned())];
-            headers.extend(self.proof(&url, token)?);
-            headers.extend(content.encoding.map(|encoding| ("content-encoding", encoding.to_owned())));
+            let mut headers = self.proof(method, &url, token)?;
+            if let Some(Content { kind, encoding, .. }) = &content {
+                headers.push(("content-type", (*kind).to_owned()));
+                headers.extend(encoding.map(|encoding| ("content-encoding", encoding.to_owned())));
+            }
             headers.extend(token.map(|token| ("authorization", format!("DPoP {token}"))));
             let request = Request {
-                method: "POST",
+                method,
                 url: url.clone(),
                 headers,
-                body: content.bytes.clone(),
+                body: content.as_ref().map_or_else(Bytes::new, |content| content.bytes.clone()),
                 pins: endpoint.pins.clone(),
             };
             let answer = self.transport.send(request).await?;
@@ -139,11 +174,16 @@ impl Api {
 
     /// The headers that prove a request: by the session key where there is an access token, by the device's own
     /// otherwise.
-    fn proof(&self, url: &str, token: Option<&str>) -> Result<Vec<(&'static str, String)>, Error> {
+    fn proof(
+        &self,
+        method: &str,
+        url: &str,
+        token: Option<&str>,
+    ) -> Result<Vec<(&'static str, String)>, Error> {
         let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let jti = self.entropy.bytes()?;
         let now = self.clock.now();
-        let claims = dpop::claims(jti, "POST", url, now, token, nonce.as_deref());
+        let claims = dpop::claims(jti, method, url, now, token, nonce.as_deref());
         // Without a nonce there is no certificate; the answer will bring one.
         if let (Some(_), Some(nonce)) = (token, &nonce) {
             let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 /// The tables that belong to no entity.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "conflict",
     "counter",
     "cursor",
@@ -36,6 +36,7 @@ const OWN: [&str; 10] = [
     "secret",
     "shadow",
     "unconfirmed",
+    "unsent_file",
 ];
 
 /// The function that the triggers call: `digest_row(sign, table, name, value, name, value, …)`.

@@ -24,6 +24,10 @@ pub(crate) struct Edits<'c> {
     pub(super) added: Vec<Mutation>,
     /// Whether changes were taken out of it.
     pub(super) removed: bool,
+    /// Whether attachments left the device, so that files may belong to nothing any more.
+    pub(super) attachments_left: bool,
+    /// Names of sealed files whose rows were dropped.
+    pub(super) dropped: Vec<Uuid>,
 }
 
 /// The name and the time of a change that is made now.
@@ -52,7 +56,15 @@ impl<'c> Deref for Edits<'c> {
 
 impl<'c> Edits<'c> {
     pub(super) fn new(records: Records<'c>) -> Self {
-        Self { records, changed: BTreeMap::new(), outbox_changed: false, added: Vec::new(), removed: false }
+        Self {
+            records,
+            changed: BTreeMap::new(),
+            outbox_changed: false,
+            added: Vec::new(),
+            removed: false,
+            attachments_left: false,
+            dropped: vec![],
+        }
     }
 
     /// Makes a record or changes one: the fields in `change` that have another value than the stored ones. If

@@ -31,6 +31,7 @@ mod sealed_files;
 mod secrets;
 mod shadow;
 mod terms;
+mod unsent_files;
 
 pub(crate) use conflicts::lost;
 pub(crate) use edit::{Edits, Made};
@@ -44,6 +45,7 @@ pub(crate) use records::{Order, Records, Select};
 pub use rows::RowState;
 pub use sealed_files::Rewrap;
 pub(crate) use sealed_files::SealedFile;
+pub(crate) use unsent_files::UnsentFile;
 
 use crate::rescue::SealedOutbox;
 use digest::Digest;
@@ -55,6 +57,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use uuid::Uuid;
 
 /// The keys of a store, for as long as it takes to open it.
 pub struct StoreKey<'a> {
@@ -76,6 +79,8 @@ pub struct Store {
     waiting: Mutex<Option<Instant>>,
     /// Buckets that were compared by what they hold since the store was opened, and those that were read anew.
     compared: Mutex<healing::Compared>,
+    /// Names of sealed files whose rows were dropped, to be removed from the disk.
+    dropped: Mutex<Vec<Uuid>>,
 }
 
 impl Store {
@@ -147,6 +152,7 @@ impl Store {
             commit,
             waiting: Mutex::default(),
             compared: Mutex::default(),
+            dropped: Mutex::default(),
         })
     }
 
@@ -194,17 +200,21 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Edits<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let (done, news) = self.pool.write(|connection| {
+        let (done, news, dropped) = self.pool.write(|connection| {
             let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
                 .map_err(StoreError::from)?;
             self.digest.begin();
             let mut edits = Edits::new(Records { connection: &tx });
             let done = work(&mut edits)?;
+            if edits.attachments_left {
+                edits.drop_left_files()?;
+            }
             let news = edits.news()?;
-            let Edits { added, removed, .. } = edits;
+            let Edits { added, removed, dropped, .. } = edits;
             self.commit(tx, &added, removed)?;
-            Ok::<_, E>((done, news))
+            Ok::<_, E>((done, news, dropped))
         })?;
+        lock(&self.dropped).extend(dropped);
         self.observers.tell(&news);
         Ok(done)
     }

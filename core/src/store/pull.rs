@@ -6,7 +6,8 @@ use super::rows::{self, Adder, RowState, Version, Whole, whole};
 use super::schema::{Index, Table, tables};
 use super::terms::{self, Gathered};
 use super::{Store, StoreError, conflicts, connection, healing, lock, outbox, shadow};
-use roundsman_model::{Bucket, Fields, Rev, Seq};
+use roundsman_model::attachment::Attachment;
+use roundsman_model::{Bucket, Entity, Fields, Rev, Seq};
 use roundsman_protocol::sync::Page;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::{BTreeMap, HashSet};
@@ -153,6 +154,7 @@ impl Store {
                     }
                 }
             }
+            edits.attachments_left |= removed > 0;
             shadow::keep_buckets(edits.connection, buckets)?;
             let cursors: Vec<Bucket> = {
                 let mut statement = edits.connection.prepare_cached("SELECT bucket FROM cursor")?;
@@ -320,6 +322,9 @@ impl Edits<'_> {
         conflicts::left(self.connection, table, &stored)?;
         rows::remove(self.connection, table, &stored)?;
         self.note(table, id);
+        if table.def.name == Attachment::DEF.name {
+            self.attachments_left = true;
+        }
         Ok(())
     }
 

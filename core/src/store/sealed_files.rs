@@ -11,7 +11,8 @@ use uuid::Uuid;
 /// anew already, or damaged.
 pub type Rewrap<'a> = dyn Fn(Uuid, &[u8]) -> Result<Option<Vec<u8>>, EntropyError> + 'a;
 
-const COLUMNS: &str = "id, entity, record, kind, media_type, size, stored, sha256, added_ms, file, key";
+pub(super) const COLUMNS: &str =
+    "id, entity, record, kind, media_type, size, stored, sha256, added_ms, file, key";
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +111,7 @@ pub(super) fn rewrap(connection: &Connection, rewrap: &Rewrap<'_>) -> Result<(),
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<SealedFile> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<SealedFile> {
     Ok(SealedFile {
         id: Uuid::from_bytes(row.get(0)?),
         entity: row.get(1)?,

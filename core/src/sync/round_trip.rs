@@ -252,6 +252,11 @@ impl Syncer<'_> {
         }
     }
 
+    /// A token for a request beside sync; call it in a conversation of one's own. `renew` is for one that was refused.
+    pub(crate) async fn access(&self, store: &Arc<Store>, renew: bool) -> Result<Zeroizing<String>, Error> {
+        self.token(store, &mut Report::default(), renew).await
+    }
+
     pub(super) async fn token(
         &self,
         store: &Arc<Store>,

@@ -49,7 +49,12 @@ fn what_is_added_with_a_fault_is_there_as_a_whole_or_not_at_all() {
                 Err(error) => {
                     assert!(listed.len() <= 1, "{what}");
                     if fault == Fault::Full {
-                        let full = matches!(error, Error::Attachment(AttachmentError::Full));
+                        // The file's own disk, or that of the outbox, which its record goes to.
+                        let full = matches!(
+                            error,
+                            Error::Attachment(AttachmentError::Full)
+                                | Error::Store(roundsman_core::store::StoreError::Full)
+                        );
                         assert!(full, "{what}: {error:?}");
                     }
                 }

@@ -51,6 +51,7 @@ impl Session {
             disk: phone.disk.clone(),
             entropy: Arc::new(OsEntropy),
             clock: phone.clock.clone(),
+            user: roundsman_model::UserId(Uuid::nil()),
             limits,
         };
         let attachments = Attachments::new(store.clone(), files, seams);

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod approval_views;
+mod attachments;
 mod audit;
 mod conflicts;
 mod enrolments;
@@ -33,6 +34,7 @@ pub use alerts::{AlertKind, AlertView, Pending};
 pub use approval_views::{
     ApprovalView, ApproverView, RootChange, RootProposal, RootView, WipeProposal, WipeStanding,
 };
+pub use attachments::AttachmentView;
 pub use audit::{AuditEntryView, AuditStatusView};
 pub use conflicts::{ConflictView, Settlement};
 pub use enrolments::EnrolmentView;

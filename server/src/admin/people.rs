@@ -233,7 +233,7 @@ impl From<Refusal> for AdminError {
         match refusal {
             Refusal::Storage(error) => Self::Storage(error),
             Refusal::Entropy(error) => Self::Entropy(error),
-            Refusal::Problem(_) | Refusal::Worker => Self::NotFound,
+            Refusal::Problem(_) | Refusal::Object(_) | Refusal::Worker => Self::NotFound,
         }
     }
 }

@@ -169,5 +169,6 @@ fn visit_view(tx: &dyn ReadTx, record: StoredRecord) -> Result<VisitView, AdminE
         reason: visit.reason,
         notes: visit.notes,
         next_step: visit.next_step,
+        attachments: tx.attachments_of(visit.id)?.len(),
     })
 }

@@ -2,6 +2,7 @@
 
 use super::records::customer_view;
 use super::{Admin, AdminError, CustomerView, actor_name, allow, record, time};
+use crate::attachments::{forget_lost, forget_with};
 use crate::records::{load, remove, restore};
 use crate::storage::WriteTx;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -84,6 +85,7 @@ impl Admin {
         allow(tx.as_ref(), actor)?;
         tx.removal(Customer::DEF.name, customer)?.ok_or(AdminError::NotFound)?;
         tx.forget_removal(Customer::DEF.name, customer)?;
+        forget_with(tx.as_mut(), customer, self.app.now())?;
         record(tx.as_mut(), actor, "erase_customer", customer, self.app.now())?;
         Ok(tx.commit()?)
     }
@@ -91,5 +93,6 @@ impl Admin {
 
 /// Forgets what was removed too long ago to be brought back.
 pub(crate) fn forget_old(tx: &mut dyn WriteTx, now: DateTime<Utc>) -> crate::storage::Result<()> {
-    tx.forget_removals_before((now - KEPT).timestamp_millis()).map(drop)
+    tx.forget_removals_before((now - KEPT).timestamp_millis())?;
+    forget_lost(tx, now)
 }

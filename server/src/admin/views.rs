@@ -266,6 +266,8 @@ pub struct VisitView {
     pub notes: Option<String>,
     /// What is to be done next.
     pub next_step: Option<String>,
+    /// How many photos, signatures and files it has.
+    pub attachments: usize,
 }
 
 /// What an administrator did.

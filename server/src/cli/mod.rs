@@ -1,5 +1,6 @@
 //! Commands of the command line that have more to say than one line.
 
+pub(crate) mod attachments;
 pub(crate) mod audit;
 pub(crate) mod enrolments;
 pub(crate) mod escrow;

@@ -25,6 +25,7 @@ mod headers;
 mod import;
 mod overview;
 mod page;
+mod photos;
 mod removed;
 mod rescue;
 mod rules;
@@ -129,6 +130,8 @@ pub(crate) fn router(admin: Admin) -> Router {
         )
         .route("/console/import/{job}", get(import::show).post(import::start))
         .route("/console/visits", get(visits::list))
+        .route("/console/visits/{visit}/photos", get(photos::of_visit))
+        .route("/console/attachments/{attachment}", get(photos::content))
         .route("/console/conflicts", get(conflicts::page))
         .route("/console/conflicts/{conflict}", post(conflicts::settle))
         .route("/console/customers/{customer}/remove", post(removed::remove))

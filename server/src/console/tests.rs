@@ -8,6 +8,7 @@ mod conflicts;
 mod enrolments;
 mod forms;
 mod freeze;
+mod photos;
 mod rescue;
 
 use crate::testkit::{EMAIL, Org, PASSWORD, Phone, TestResult};

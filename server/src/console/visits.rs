@@ -10,12 +10,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 /// How many of the latest are shown.
 const LIMIT: usize = 100;
 
 /// A visit as a row.
 pub(super) struct VisitRow {
+    pub(super) id: Uuid,
     pub(super) customer: String,
     pub(super) rep: String,
     pub(super) badge: Badge,
@@ -27,11 +29,13 @@ pub(super) struct VisitRow {
     pub(super) reason: Option<String>,
     pub(super) notes: Option<String>,
     pub(super) next_step: Option<String>,
+    pub(super) photos: usize,
 }
 
 impl VisitRow {
     pub(super) fn new(visit: &VisitView, now: DateTime<Utc>) -> Self {
         Self {
+            id: visit.id,
             customer: visit.customer_name.clone(),
             rep: visit.rep_name.clone(),
             badge: show::visit(visit.state, visit.outcome),
@@ -43,6 +47,7 @@ impl VisitRow {
             reason: visit.reason.clone(),
             notes: visit.notes.clone(),
             next_step: visit.next_step.clone(),
+            photos: visit.attachments,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The device's side of the server over HTTP: one file for each group of endpoints.
 
+mod attachments;
 mod checkin;
 mod enrol;
 mod health;
@@ -40,6 +41,9 @@ const MAX_SYNC: usize = 8 * 1024 * 1024;
 /// The most bytes of a segment of unsent work: the largest one, its signature and their lengths.
 const MAX_RESCUE: usize = roundsman_protocol::rescue::MAX_SEGMENT + 256;
 
+/// The most bytes of a part of an attachment's content.
+const MAX_PART: usize = roundsman_protocol::attachment::PART as usize;
+
 /// How many requests of devices may be worked on at a time; more are told to wait.
 const MAX_REQUESTS: usize = 512;
 
@@ -71,6 +75,10 @@ pub(crate) fn router(app: Arc<App>, seats: Arc<Seats>, nonce_key: Zeroizing<[u8;
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route("/v1/device/rescue", post(rescue::post).layer(DefaultBodyLimit::max(MAX_RESCUE)))
         .route("/v1/sync", post(sync::post).layer(DefaultBodyLimit::max(MAX_SYNC)))
+        .route(
+            "/v1/attachments/{id}/content/{offset}",
+            post(attachments::post).get(attachments::get).layer(DefaultBodyLimit::max(MAX_PART)),
+        )
         .layer(middleware::from_fn_with_state(Arc::clone(&api), guard))
         .with_state(Arc::clone(&api));
     let probes = Router::new()

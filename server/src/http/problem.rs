@@ -61,9 +61,9 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::DeviceBlocked | ErrorCode::ConfirmationNeeded | ErrorCode::EnrolmentRefused => {
             StatusCode::FORBIDDEN
         }
-        ErrorCode::SeqGap | ErrorCode::CursorAhead => StatusCode::CONFLICT,
+        ErrorCode::SeqGap | ErrorCode::CursorAhead | ErrorCode::ContentDiffers => StatusCode::CONFLICT,
         ErrorCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::RescueFull => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorCode::RescueFull | ErrorCode::AttachmentsFull => StatusCode::INSUFFICIENT_STORAGE,
         // Also what a later protocol may add.
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -84,6 +84,18 @@ impl Proofs {
         path: &str,
         token: Option<&str>,
     ) -> Result<DeviceKey, Refusal> {
+        self.check_method("POST", app, headers, path, token)
+    }
+
+    /// The same for a request with another method.
+    pub(super) fn check_method(
+        &self,
+        method: &str,
+        app: &App,
+        headers: &HeaderMap,
+        path: &str,
+        token: Option<&str>,
+    ) -> Result<DeviceKey, Refusal> {
         let mut proofs = headers.get_all("dpop").iter();
         let (Some(proof), None) = (proofs.next(), proofs.next()) else {
             return Err(ErrorCode::ProofInvalid.into());
@@ -91,7 +103,7 @@ impl Proofs {
         let proof = proof.to_str().map_err(|_| ErrorCode::ProofInvalid)?;
         // The address is the configured one: a Host header is the client's word.
         let url = format!("{}{path}", app.public_url);
-        let (key, claims) = dpop::verify(proof, "POST", &url, token).map_err(|_| ErrorCode::ProofInvalid)?;
+        let (key, claims) = dpop::verify(proof, method, &url, token).map_err(|_| ErrorCode::ProofInvalid)?;
         let now = app.now();
         if !claims.nonce.as_deref().is_some_and(|nonce| self.is_current(nonce, now)) {
             return Err(ErrorCode::UseDpopNonce.into());

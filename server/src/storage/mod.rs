@@ -6,6 +6,7 @@
 
 mod alerts;
 mod approvals;
+mod attachments;
 mod audit;
 mod enrolments;
 mod fleet;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use alerts::{AlertsRead, AlertsWrite, StoredAlert, StoredWatch, TurnState};
 pub use approvals::{ApprovalsRead, ApprovalsWrite, ProposalState, StoredApproval, StoredProposal};
+pub use attachments::{AttachmentsRead, AttachmentsWrite, StoredContent, Waste};
 pub use audit::{AuditRead, AuditWrite, Columns, StoredEntry, StoredFault, StoredHead};
 pub use enrolments::{EnrolmentState, EnrolmentsRead, EnrolmentsWrite, StoredEnrolment};
 pub use fleet::{
@@ -118,6 +120,7 @@ pub trait ReadTx:
     + AlertsRead
     + RescueRead
     + AuditRead
+    + AttachmentsRead
 {
 }
 
@@ -134,6 +137,7 @@ pub trait WriteTx:
     + AlertsWrite
     + RescueWrite
     + AuditWrite
+    + AttachmentsWrite
 {
     /// Makes the change durable.
     fn commit(self: Box<Self>) -> Result<()>;

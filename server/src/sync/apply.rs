@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use crate::rescue;
 use crate::storage::{self, StorageError, StoredMutation, StoredRecord, StoredRemoval, StoredUser, WriteTx};
 use chrono::{DateTime, TimeDelta, Utc};
+use roundsman_model::attachment::Attachment;
 use roundsman_model::customer::Customer;
 use roundsman_model::merge::Edit;
 use roundsman_model::visit::Visit;
@@ -169,6 +170,9 @@ impl Author<'_> {
         if def.name == Visit::DEF.name {
             self.settle_visit(tx, old, &mut fields)?;
         }
+        if def.name == Attachment::DEF.name {
+            self.settle_attachment(tx, old, &mut fields)?;
+        }
         let edit = Edit {
             fields: &fields,
             was: &was,
@@ -244,11 +248,47 @@ impl Author<'_> {
 
     fn may_delete(&self, def: &EntityDef, fields: &Fields) -> Result<(), RuleError> {
         let own_visit = def.name == Visit::DEF.name && self.is_own(fields);
-        if self.user.role == Role::Admin || own_visit { Ok(()) } else { Err(RuleError::NotAllowed) }
+        let own_attachment = def.name == Attachment::DEF.name && self.is_author(fields);
+        if self.user.role == Role::Admin || own_visit || own_attachment {
+            Ok(())
+        } else {
+            Err(RuleError::NotAllowed)
+        }
     }
 
     fn is_own(&self, visit: &Fields) -> bool {
         visit.get("rep").and_then(Value::as_id) == Some(self.user.id.0)
+    }
+
+    fn is_author(&self, attachment: &Fields) -> bool {
+        attachment.get("author").and_then(Value::as_id) == Some(self.user.id.0)
+    }
+
+    /// A rep adds attachments of their own, to records that they have. The territory is that of the record, and whether
+    /// the content is there is the server's to say.
+    fn settle_attachment(
+        &self,
+        tx: &dyn WriteTx,
+        old: Option<&Fields>,
+        fields: &mut Fields,
+    ) -> Result<(), Failure> {
+        fields.remove("territory");
+        fields.remove("stored_at");
+        if !self.is_author(old.unwrap_or(fields)) {
+            return Err(RuleError::NotAllowed.into());
+        }
+        if old.is_none() {
+            let required = |name: &str| RuleError::Required { field: name.to_owned() };
+            let id = fields.get("record").and_then(Value::as_id).ok_or_else(|| required("record"))?;
+            let of = fields.get("of").and_then(Value::as_text).ok_or_else(|| required("of"))?;
+            let of = roundsman_model::entity(of).ok_or(RuleError::UnknownEntity)?;
+            let record = load(tx, of, id)?
+                .filter(|record| self.buckets.contains(&record.bucket))
+                .ok_or(RuleError::NoSuchRecord)?;
+            let territory = record.fields.get("territory").cloned().ok_or(RuleError::NoSuchRecord)?;
+            fields.insert("territory".to_owned(), territory);
+        }
+        Ok(())
     }
 
     /// A rep writes own visits only. The territory is the server's to set: the customer's at the time the visit is

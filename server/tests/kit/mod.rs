@@ -42,6 +42,7 @@ pub(crate) async fn rig() -> TestResult<Rig> {
         public_url: None,
         org_name: "Test".into(),
         anchors: None,
+        attachments: Default::default(),
         first_admin,
     })
     .await?;

@@ -186,6 +186,8 @@ fn each_answer_of_the_server_has_its_word() {
         (C::UpdateNeeded.into(), R::UpdateNeeded),
         (C::Busy.into(), R::ServerBusy),
         (C::RescueFull.into(), R::ServerBusy),
+        server(C::ContentDiffers),
+        (C::AttachmentsFull.into(), R::ServerBusy),
         (C::Internal.into(), R::ServerBusy),
     ];
     is_complete(cases, include_str!("../../../../protocol/src/error.rs"), "ErrorCode", 0);

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod approvals;
+mod attachments;
 mod audit;
 mod enrolments;
 mod fleet;

@@ -6,9 +6,9 @@ use crate::storage::{RemovedRead, RemovedWrite, Result, StoredRecord, StoredRemo
 use roundsman_model::{Bucket, Rev, UserId};
 use uuid::Uuid;
 
-const REMOVED: &str = "entity, id, rev, bucket, at_ms, \"by\", fields, marks";
+pub(super) const REMOVED: &str = "entity, id, rev, bucket, at_ms, \"by\", fields, marks";
 
-fn removal(row: &Row<'_>) -> Result<StoredRemoval> {
+pub(super) fn removal(row: &Row<'_>) -> Result<StoredRemoval> {
     let by = maybe_bytes(row, "by")?;
     Ok(StoredRemoval {
         record: StoredRecord {

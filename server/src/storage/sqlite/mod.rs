@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_enrolments.sql"),
     include_str!("migrations/0005_removed_and_collisions.sql"),
     include_str!("migrations/0006_bucket_sums.sql"),
+    include_str!("migrations/0007_attachments.sql"),
 ];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.

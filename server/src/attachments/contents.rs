@@ -1,0 +1,128 @@
+//! Sealed bytes in the object storage.
+
+use super::AttachmentLimits;
+use super::seal::{self, Parts};
+use crate::refusal::Refusal;
+use crate::storage::StoredContent;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// How much goes to the storage at once when parts are put together: no less than S3 takes.
+const BLOCK: usize = 5 * 1024 * 1024;
+
+/// The most blocks on their way at a time.
+const BLOCKS: usize = 1;
+
+/// Reads and writes sealed bytes.
+#[derive(Clone)]
+pub(crate) struct Contents {
+    store: Arc<dyn ObjectStore>,
+    pub(super) limits: AttachmentLimits,
+}
+
+impl Contents {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, limits: AttachmentLimits) -> Self {
+        Self { store, limits }
+    }
+
+    /// For the command line, which has to do with no content.
+    pub(crate) fn nowhere() -> Self {
+        Self::new(Arc::new(InMemory::new()), AttachmentLimits::default())
+    }
+
+    /// Keeps a part until the others are there.
+    pub(super) async fn put_part(
+        &self,
+        content: &StoredContent,
+        number: u64,
+        part: &[u8],
+    ) -> Result<(), Refusal> {
+        let sealed = Parts::of(content)?.seal(number, part)?;
+        self.store.put(&part_path(content.object, number), PutPayload::from_bytes(sealed)).await?;
+        Ok(())
+    }
+
+    /// Puts the parts together, and says what they hash to. What was put together before is replaced.
+    pub(super) async fn assemble(&self, content: &StoredContent) -> Result<[u8; 32], Refusal> {
+        let parts = Parts::of(content)?;
+        let mut hash = Sha256::new();
+        let upload = self.store.put_multipart(&whole_path(content.object)).await?;
+        let mut whole = WriteMultipart::new_with_chunk_size(upload, BLOCK);
+        for number in 0..seal::count(content.size) {
+            let sealed = match self.read_part(content.object, number).await {
+                Ok(sealed) => sealed,
+                Err(error) => {
+                    whole.abort().await?;
+                    return Err(error);
+                }
+            };
+            let Some(part) = parts.open(number, &sealed) else {
+                whole.abort().await?;
+                return Err(Refusal::Object(changed()));
+            };
+            hash.update(&*part);
+            whole.wait_for_capacity(BLOCKS).await?;
+            whole.put(sealed);
+        }
+        whole.finish().await?;
+        Ok(hash.finalize().into())
+    }
+
+    async fn read_part(&self, object: Uuid, number: u64) -> Result<Bytes, Refusal> {
+        Ok(self.store.get(&part_path(object, number)).await?.bytes().await?)
+    }
+
+    /// One part of a content that is stored.
+    pub(super) async fn part(
+        &self,
+        content: &StoredContent,
+        number: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let range = seal::range(content.size, number);
+        let sealed = self.store.get_range(&whole_path(content.object), range).await?;
+        Parts::of(content)?.open(number, &sealed).ok_or_else(|| Refusal::Object(changed()))
+    }
+
+    /// Removes everything whose name begins like this.
+    pub(super) async fn remove(&self, prefix: &str) -> Result<(), object_store::Error> {
+        let prefix = Path::from(prefix);
+        let names: Vec<_> =
+            self.store.list(Some(&prefix)).map_ok(|found| found.location).try_collect().await?;
+        for name in names {
+            match self.store.delete(&name).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn changed() -> object_store::Error {
+    object_store::Error::Generic { store: "attachments", source: "a part was changed".into() }
+}
+
+/// What the names of an object's parts begin with, which go once they are put together.
+pub(super) fn parts_of(object: Uuid) -> String {
+    format!("{}/parts", object.simple())
+}
+
+/// What all names of an object begin with.
+pub(super) fn all_of(object: Uuid) -> String {
+    object.simple().to_string()
+}
+
+fn part_path(object: Uuid, number: u64) -> Path {
+    Path::from(format!("{}/{number}", parts_of(object)))
+}
+
+fn whole_path(object: Uuid) -> Path {
+    Path::from(format!("{}/whole", all_of(object)))
+}
