@@ -119,7 +119,7 @@ fn phone(folder: &Path) -> Result<(Attachments, Uuid)> {
         disk: Arc::new(RealDisk),
         entropy,
         clock,
-        user: roundsman_model::UserId(Uuid::nil()),
+        user: roundsman_core::model::UserId(Uuid::nil()),
         limits: AttachmentLimits::default(),
     };
     let keys = FileKeys::derive(&Zeroizing::new([4; 32]), Uuid::from_u128(5));

@@ -200,6 +200,8 @@ fn office() -> (Admin, UserId) {
     let folder = tempfile::tempdir().expect("a folder").keep();
     let config = roundsman_server::Config {
         data_dir: folder,
+        database: None,
+        attachments: Default::default(),
         listen: ([127, 0, 0, 1], 0).into(),
         public_url: None,
         org_name: "Fuzz".to_owned(),

@@ -1,6 +1,7 @@
 //! The server without a listener: the same routes, rules and storage, called directly. For tests of apps.
 
 use crate::app::App;
+use crate::attachments::{AttachmentConfig, Contents, open_place};
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::server::{StartError, database_key, make_folder};
@@ -85,6 +86,8 @@ impl InProcess {
         clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
     ) -> Result<(Self, Option<FirstKeys>), StartError> {
         make_folder(dir).map_err(StartError::Folder)?;
+        let attachments = AttachmentConfig::default();
+        let contents = Contents::new(open_place(&attachments.place, dir)?, attachments.limits);
         let database = dir.join(DATABASE);
         let storage = Sqlite::open(&database, database_key(dir, database.exists())?)?;
         let mut tx = storage.write()?;
@@ -108,10 +111,11 @@ impl InProcess {
             org_name,
             public_url: public_url.to_owned(),
             pins: vec![PIN],
+            contents,
             gate: Gate::new(),
             clock: Box::new(clock),
         });
-        let routes = http::router(Arc::clone(&app), Zeroizing::new(random::bytes()?));
+        let routes = http::router(Arc::clone(&app), Arc::default(), Zeroizing::new(random::bytes()?));
         Ok((Self { app, routes }, first))
     }
 

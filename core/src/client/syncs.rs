@@ -78,7 +78,7 @@ impl Client {
             }
             other => other,
         };
-        let attachments = session.attachments;
+        let attachments = session.attachments.clone();
         blocking(move || {
             attachments.sweep();
             Ok(())
