@@ -69,7 +69,7 @@ impl Bare {
                  || city || ' ' || postcode || ' ' || phone FROM customer;
              COMMIT",
         )?;
-        Ok(Loaded { rows, all: begun.elapsed(), cpu: processor()? - cpu })
+        Ok(Loaded { rows, all: begun.elapsed(), cpu: processor()?.saturating_sub(cpu) })
     }
 
     /// Makes room for visits.

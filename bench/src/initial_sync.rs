@@ -210,7 +210,7 @@ pub(crate) async fn phone(folder: &Path) -> Result<()> {
     let stored = Stored::default();
     let (begun, cpu) = (Instant::now(), processor()?);
     let report: Report = client.sync(&stored).await?;
-    let (done, cpu) = (begun.elapsed(), processor()? - cpu);
+    let (done, cpu) = (begun.elapsed(), processor()?.saturating_sub(cpu));
     let found = client.customers()?.search("oak", 50)?.len() + client.customers()?.search("7", 50)?.len();
     let peak_kib = memory("VmHWM")?;
     let (first, last) = *stored.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -209,7 +209,7 @@ fn filled(n: usize, mut texts: [String; 14], dice: &mut Dice) -> Customer {
         notes.push_str(dice.one(&WORDS));
         notes.push(' ');
     }
-    texts[13] = notes.trim_end().to_owned();
+    notes.trim_end().clone_into(&mut texts[13]);
     // A UUIDv7 of a moment that is the same in every run.
     let id =
         uuid::Builder::from_unix_timestamp_millis(1_790_000_000_000 + n as u64, &random(dice)).into_uuid();

@@ -201,12 +201,11 @@ fn office() -> (Admin, UserId) {
     let config = roundsman_server::Config {
         data_dir: folder,
         database: None,
-        attachments: Default::default(),
         listen: ([127, 0, 0, 1], 0).into(),
         public_url: None,
         org_name: "Fuzz".to_owned(),
         anchors: None,
-        attachments: Default::default(),
+        attachments: roundsman_server::AttachmentConfig::default(),
         first_admin: Some(NewAdmin {
             email: "ada@example.com".to_owned(),
             name: "Ada".to_owned(),

@@ -232,7 +232,7 @@ async fn a_second_start_keeps_keys_and_data_and_needs_the_databases_key() -> Tes
         public_url: None,
         org_name: "Another name".into(),
         anchors: None,
-        attachments: Default::default(),
+        attachments: roundsman_server::AttachmentConfig::default(),
         first_admin: None,
     };
     rig.server.stop().await;

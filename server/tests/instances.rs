@@ -29,7 +29,7 @@ async fn start(data: &Path, database: &Database, listen: SocketAddr) -> TestResu
         public_url: Some(PUBLIC.to_owned()),
         org_name: "Test".into(),
         anchors: None,
-        attachments: Default::default(),
+        attachments: roundsman_server::AttachmentConfig::default(),
         first_admin: None,
     })
     .await?)

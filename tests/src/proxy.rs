@@ -116,9 +116,8 @@ async fn carry(
         let end = passed + read as u64;
         let mut whole = piece.len();
         match weather {
-            Weather::Clear | Weather::Refused => {}
             Weather::Cut(at) | Weather::Stalled(at) if at < end => whole = (at - passed) as usize,
-            Weather::Cut(_) | Weather::Stalled(_) => {}
+            Weather::Clear | Weather::Refused | Weather::Cut(_) | Weather::Stalled(_) => {}
             Weather::Damaged(at) => {
                 if (passed..end).contains(&at) {
                     piece[(at - passed) as usize] ^= 0xff;

@@ -24,7 +24,7 @@ async fn start(data: &Path, url: &str) -> Server {
     let config = Config {
         data_dir: data.to_owned(),
         database: None,
-        attachments: Default::default(),
+        attachments: roundsman_server::AttachmentConfig::default(),
         listen: url.replace("https://localhost", "127.0.0.1").parse().unwrap(),
         public_url: Some(url.to_owned()),
         org_name: String::new(),

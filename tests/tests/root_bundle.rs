@@ -49,7 +49,7 @@ async fn with_a_new_certificate(server: Server, data: &Path) -> Server {
         public_url: None,
         org_name: "Garden State Snacks".to_owned(),
         anchors: None,
-        attachments: Default::default(),
+        attachments: roundsman_server::AttachmentConfig::default(),
         first_admin: None,
     };
     Server::start(config).await.unwrap()

@@ -26,7 +26,7 @@ fn config(data: &Path, database: &Database, listen: SocketAddr, public_url: Opti
         public_url,
         org_name: "Garden State Snacks".to_owned(),
         anchors: None,
-        attachments: Default::default(),
+        attachments: roundsman_server::AttachmentConfig::default(),
         first_admin: Some(NewAdmin {
             email: "ada@example.com".to_owned(),
             name: "Ada".to_owned(),
@@ -203,7 +203,7 @@ async fn a_wipe_ordered_at_one_instance_reaches_a_phone_that_listens_at_the_othe
         let phone = phone.clone();
         async move { phone.listen(&Listening::new(), &Connected(sender)).await }
     });
-    let soon = std::time::Duration::from_secs(60);
+    let soon = std::time::Duration::from_mins(1);
     tokio::time::timeout(soon, connected.recv()).await.unwrap().unwrap();
 
     let admin = one.admin();

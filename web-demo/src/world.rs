@@ -122,7 +122,7 @@ impl World {
             public_url: None,
             org_name: ORGANISATION.to_owned(),
             anchors: None,
-            attachments: Default::default(),
+            attachments: roundsman_server::AttachmentConfig::default(),
             first_admin: Some(NewAdmin {
                 email: notebook.email.clone(),
                 name: ADMINISTRATOR.to_owned(),

@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
         public_url: None,
         org_name: "Garden State Snacks".to_owned(),
         anchors: None,
-        attachments: Default::default(),
+        attachments: roundsman_server::AttachmentConfig::default(),
         first_admin: Some(NewAdmin {
             email: "ada@example.com".to_owned(),
             name: "Ada".to_owned(),

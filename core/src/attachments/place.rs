@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn photo(exif: &[u8]) -> Vec<u8> {
-        let scan = [b"pixels \xff\0 more \xff\xd3 pixels".as_slice(), &[7; 20_000]].concat();
+        let scan = [b"pixels \xff\0 more \xff\xd3 pixels".as_slice(), &vec![7; 20_000]].concat();
         [
             &[0xff, SOI][..],
             &segment(0xe0, b"JFIF\0"),

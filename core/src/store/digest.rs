@@ -172,6 +172,10 @@ impl Digest {
         let mut sound = true;
         // An index as this connection last saw it lacks what others have merged since, and would be called damaged.
         for index in tables().iter().filter_map(|table| table.index.as_ref()) {
+            // An older database may not have it yet.
+            if columns(connection, &index.name)?.is_empty() {
+                continue;
+            }
             match index.refresh(connection) {
                 // One that can't even be searched is made anew.
                 Err(StoreError::Corrupt) => sound = false,

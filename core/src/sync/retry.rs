@@ -33,8 +33,6 @@ impl Retry {
     pub fn of(error: &Error) -> Self {
         let later = Self::Later { asked: None };
         match error {
-            // Another network may lead to the right server.
-            Error::Offline | Error::BadAnswer | Error::WrongPin => later,
             Error::Server(problem) => match problem.code {
                 ErrorCode::Busy | ErrorCode::Internal | ErrorCode::RescueFull => {
                     Self::Later { asked: problem.retry_after_s.map(Duration::from_secs) }
@@ -42,8 +40,12 @@ impl Retry {
                 ErrorCode::UseDpopNonce | ErrorCode::SessionExpired | ErrorCode::TokenExpired => later,
                 _ => Self::Never,
             },
-            // The disk may have room again, the keystore may answer again, another process may have ended.
-            Error::Store(StoreError::Full | StoreError::Busy | StoreError::Io { .. })
+            // Another network may lead to the right server, the disk may have room again, the keystore may answer again,
+            // another process may have ended.
+            Error::Offline
+            | Error::BadAnswer
+            | Error::WrongPin
+            | Error::Store(StoreError::Full | StoreError::Busy | StoreError::Io { .. })
             | Error::Vault(
                 VaultError::Disk(_)
                 | VaultError::Key(KeyError::Transient)

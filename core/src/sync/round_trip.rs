@@ -167,7 +167,18 @@ impl Syncer<'_> {
         let mut paged = BTreeSet::new();
         let mut results = Vec::new();
         let (mut ended, mut more) = (false, false);
-        while let Some(frame) = intake.meanwhile(frames.next()).await?? {
+        loop {
+            let frame = match intake.meanwhile(frames.next()).await? {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                // What came before a cut is kept: a line that never holds for long would bring nothing otherwise.
+                Err(error) => {
+                    intake.finish().await?;
+                    report.received = intake.rows;
+                    report.bytes_down += frames.bytes;
+                    return Err(error);
+                }
+            };
             intake.bytes = frames.bytes;
             // Results come in a row: they are stored together, before whatever follows them.
             if let Line::Result(result) = frame {

@@ -42,7 +42,7 @@ pub(crate) async fn rig() -> TestResult<Rig> {
         public_url: None,
         org_name: "Test".into(),
         anchors: None,
-        attachments: Default::default(),
+        attachments: roundsman_server::AttachmentConfig::default(),
         first_admin,
     })
     .await?;

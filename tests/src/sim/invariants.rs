@@ -293,7 +293,7 @@ impl World {
         }
         drop(book);
         let taken = admin.take_all_rescued(office.actor(), phone.device);
-        let applied = taken.map_or(0, |taken| taken.applied as u64);
+        let applied = taken.map_or(0, |taken| taken.applied);
         self.counts.rescued += applied;
         self.note(format!("buried phone {slot}, {} rescued, {applied} taken", rescued.len()));
     }
@@ -367,5 +367,5 @@ fn hash(buckets: &Buckets) -> String {
             hash = sha256(&[&hash, line.as_bytes()]);
         }
     }
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

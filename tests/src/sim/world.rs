@@ -27,7 +27,7 @@ const LAST: usize = 40;
 const BUSY: u64 = 60;
 
 /// How long an operation may take, by the clock on the wall. One that takes longer waits for what never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the threads of one seed run under.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ pub(super) fn runtime(scopes: &Scopes) -> Runtime {
     Builder::new_current_thread()
         .enable_time()
         .max_blocking_threads(1)
-        .thread_keep_alive(Duration::from_secs(3_600))
+        .thread_keep_alive(Duration::from_hours(1))
         .on_thread_start(move || scopes.enter())
         .build()
         .expect("a runtime")
