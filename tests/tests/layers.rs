@@ -48,7 +48,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("outbox", &["platform", "store"]),
     ("conflicts", &["platform", "store"]),
     ("attachments", &["platform", "vault", "store", "audit"]),
-    ("sync", &["platform", "vault", "device", "store", "net"]),
+    ("sync", &["platform", "vault", "device", "store", "net", "simulation"]),
 ];
 
 fn sources(path: &Path) -> Vec<PathBuf> {

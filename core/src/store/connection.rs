@@ -8,8 +8,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 
 /// The first bytes of a database that is not encrypted.
 const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
@@ -100,7 +100,13 @@ pub(super) fn settle_on_close(connection: &Connection) -> Result<(), StoreError>
     Ok(())
 }
 
+/// Lets SQLCipher set itself up before a second thread uses it. SQLite counts as set up when SQLCipher's part of that has
+/// only begun, so that of two first connections at once one could not be keyed.
+static SET_UP: Once = Once::new();
+
 fn connect(path: &Path, key: &str, closed: &Arc<AtomicBool>, salted: bool) -> Result<Connection, StoreError> {
+    // Whatever is wrong shows itself again below.
+    SET_UP.call_once(|| drop(Connection::open_in_memory()));
     // Neither made if missing nor read as a URI.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;

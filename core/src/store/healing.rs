@@ -17,6 +17,10 @@ use rusqlite::{Connection, OptionalExtension};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+/// The counter of how often this store has outlived what its server had: the server was put back from a backup, and what
+/// came after that is here alone. Such a store is not healed, since that would take the only copy away.
+pub(super) const OUTLIVED: &str = "outlived";
+
 /// What was done since the store was opened.
 #[derive(Default)]
 pub(super) struct Compared {
@@ -40,12 +44,16 @@ pub enum Verdict {
 impl Store {
     /// Compares a bucket with a checkpoint of the server, and has it read anew from the next request on if it differs.
     /// `quiet` says that nothing of it came with this answer; then what the rows hold is compared too, once after each
-    /// opening. Ends the reading anew that was begun before.
+    /// opening. Ends the reading anew that was begun before. Nothing is said of a store that has outlived a state of its
+    /// server.
     ///
     /// # Errors
     /// The store is closed, damaged, or the disk is full. The next checkpoint does it then.
     pub fn meet(&self, checkpoint: &Checkpoint, quiet: bool) -> Result<Verdict, StoreError> {
         let bucket = &checkpoint.bucket;
+        if self.read(|records| has_outlived(records.connection))? {
+            return Ok(Verdict::Elsewhere);
+        }
         let under_way = self.read(|records| is_under_way(records.connection, bucket))?;
         if under_way && !self.write(|edits| edits.end_healing(checkpoint))? {
             return Ok(Verdict::Elsewhere);
@@ -199,6 +207,11 @@ impl Edits<'_> {
         connection.execute("DELETE FROM healing WHERE told AND over", [])?;
         Ok(true)
     }
+}
+
+fn has_outlived(connection: &Connection) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM counter WHERE name = ?1)";
+    Ok(connection.prepare_cached(sql)?.query_row([OUTLIVED], |row| row.get(0))?)
 }
 
 /// Whether a bucket is read anew.

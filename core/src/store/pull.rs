@@ -181,6 +181,10 @@ impl Store {
     pub fn forget_cursors(&self) -> Result<(), StoreError> {
         self.write(|edits| {
             edits.connection.execute("DELETE FROM cursor", [])?;
+            edits.connection.execute(
+                "INSERT INTO counter (name, value) VALUES (?1, 1) ON CONFLICT DO UPDATE SET value = value + 1",
+                [healing::OUTLIVED],
+            )?;
             Ok(())
         })
     }

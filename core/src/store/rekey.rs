@@ -226,7 +226,9 @@ mod tests {
         older
             .execute_batch(
                 "DROP TABLE sealed_file; DROP TABLE passed_over; DROP TABLE healing; DROP TABLE unconfirmed;
-                 DELETE FROM digest WHERE name IN ('sealed_file', 'passed_over', 'healing', 'unconfirmed');
+                 DROP TABLE unsent_file;
+                 DELETE FROM digest
+                 WHERE name IN ('sealed_file', 'passed_over', 'healing', 'unconfirmed', 'unsent_file');
                  ALTER TABLE outbox DROP COLUMN change; ALTER TABLE outbox DROP COLUMN was;
                  ALTER TABLE outbox DROP COLUMN settles; PRAGMA user_version = 2",
             )

@@ -213,6 +213,14 @@ impl Phone {
             .unwrap()
     }
 
+    /// Whether a bucket is read anew.
+    fn is_healing(&self) -> bool {
+        let sql = "SELECT EXISTS (SELECT 1 FROM healing WHERE NOT over)";
+        self.store
+            .read(|records| Ok::<_, StoreError>(records.connection.query_row(sql, [], |row| row.get(0))?))
+            .unwrap()
+    }
+
     /// Changes the database past everything that keeps it.
     fn behind(&self, sql: &str) -> usize {
         let raw = |edits: &mut Edits<'_>| edits.connection.execute(sql, []).map_err(StoreError::from);
@@ -285,6 +293,8 @@ proptest! {
                         phone.assert_same(&office);
                     }
                 }
+                // What is damaged while a bucket is read anew is told, and healed after the next opening only.
+                Event::Behind(_) if phone.is_healing() => {}
                 Event::Behind(sort) => {
                     behind = true;
                     phone.behind(BEHIND[sort]);
@@ -300,6 +310,10 @@ proptest! {
         phone.sync(&office, 3, Cut::Never);
         phone.assert_same(&office);
         prop_assert_eq!(phone.store.pending(100).unwrap().len(), unsent);
+        if behind {
+            // A row that went behind the store's back leaves its words in the index, for the next row of its number.
+            phone.store.index_anew().unwrap();
+        }
         prop_assert_eq!(phone.found("store") + phone.found("mine"), phone.rows().len());
         prop_assert!(phone.store.differences().unwrap().is_empty());
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags, ToSql};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use zeroize::Zeroizing;
@@ -54,7 +54,13 @@ impl Sqlite {
     }
 }
 
+/// Lets SQLCipher set itself up before a second thread uses it. SQLite counts as set up when SQLCipher's part of that has
+/// only begun, so that of two first connections at once one could not be keyed.
+static SET_UP: Once = Once::new();
+
 pub(crate) fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
+    // Whatever is wrong shows itself again below.
+    SET_UP.call_once(|| drop(Connection::open_in_memory()));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
