@@ -2,7 +2,7 @@
 
 use super::{Admin, AdminError, actor_name, allow, record, time};
 use crate::devices::watch;
-use crate::sync::apply;
+use crate::sync::{PUT_BACK, apply};
 use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceId, UserId};
 use uuid::Uuid;
@@ -189,7 +189,9 @@ impl Admin {
             watch::trust_again(tx.as_mut(), &device)?;
             apply::resume(tx.as_mut(), device.id)?;
         }
-        record(tx.as_mut(), actor, "trust_turns_anew", "", self.app.now())?;
+        let now = self.app.now();
+        tx.set_setting(PUT_BACK, &now.timestamp_millis().to_be_bytes())?;
+        record(tx.as_mut(), actor, "trust_turns_anew", "", now)?;
         Ok(tx.commit()?)
     }
 }

@@ -14,6 +14,7 @@ use crate::refusal::Refusal;
 use crate::storage::{StoredDevice, WriteTx};
 use crate::{devices, tokens};
 use chrono::{DateTime, Utc};
+pub(crate) use pull::PUT_BACK;
 use pull::{Feed, StoredPage};
 use roundsman_model::{Bucket, Seq};
 use roundsman_protocol::ErrorCode;
@@ -70,7 +71,7 @@ pub(crate) fn run(
     };
     let mine = buckets(user.id, &user.territories);
     let feed = if device.status == DeviceStatus::Active {
-        Some(Feed::begin(Arc::clone(app), &mine, &head.cursors)?)
+        Some(Feed::begin(Arc::clone(app), &mine, &head.cursors, device.enrolled_ms)?)
     } else {
         None
     };

@@ -51,7 +51,12 @@ pub(super) struct Feed {
     buckets: VecDeque<(Bucket, Seq, Seq)>,
     /// How far each bucket will have been read when nothing is left.
     reached: BTreeMap<Bucket, Seq>,
+    /// When the device was enrolled: milliseconds since 1970.
+    enrolled_ms: i64,
 }
+
+/// The setting with the moment at which the server was put back from a backup: milliseconds since 1970, big-endian.
+pub(crate) const PUT_BACK: &str = "put_back_ms";
 
 impl Feed {
     /// Looks up where each bucket's log ends now.
@@ -59,6 +64,7 @@ impl Feed {
         app: Arc<App>,
         mine: &[Bucket],
         cursors: &BTreeMap<Bucket, Seq>,
+        enrolled_ms: i64,
     ) -> Result<Self, Refusal> {
         let tx = app.storage.read()?;
         let mut buckets = VecDeque::new();
@@ -74,7 +80,7 @@ impl Feed {
             reached.insert(bucket.clone(), after);
         }
         drop(tx);
-        Ok(Self { app, buckets, reached })
+        Ok(Self { app, buckets, reached, enrolled_ms })
     }
 
     /// The next page.
@@ -95,10 +101,16 @@ impl Feed {
     }
 
     /// What the buckets add up to that were read to their end, all at one moment: a record that moves from one to another
-    /// moves both their ends. Of the others nothing can be said this time.
+    /// moves both their ends. Of the others nothing can be said this time. A device from before the server was put back is
+    /// told nothing: it may have the only copy of what came after the backup, and would take that for a fault.
     pub(super) fn checkpoints(&self) -> Result<Vec<Checkpoint>, Refusal> {
         let tx = self.app.storage.read()?;
         let mut checkpoints = Vec::new();
+        let put_back =
+            tx.setting(PUT_BACK)?.and_then(|at| at.as_slice().try_into().ok()).map(i64::from_be_bytes);
+        if put_back.is_some_and(|at| self.enrolled_ms <= at) {
+            return Ok(checkpoints);
+        }
         for (bucket, cursor) in &self.reached {
             if tx.bucket_head(bucket)? == *cursor {
                 checkpoints.push(Checkpoint {
