@@ -187,18 +187,16 @@ impl Api {
         // Without a nonce there is no certificate; the answer will bring one.
         if let (Some(_), Some(nonce)) = (token, &nonce) {
             let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            if !kept.as_ref().is_some_and(|session| session.holds(now)) {
-                *kept = Some(Session::make(&*self.keys, &*self.entropy, nonce, now)?);
-            }
-            if let Some(session) = &*kept {
-                let proof = dpop::prove(session.public(), &claims, |message| session.sign(message))?;
-                return Ok(vec![("dpop", proof), (session::HEADER, session.certificate().to_owned())]);
-            }
+            let session = match &mut *kept {
+                Some(session) if session.holds(now) => session,
+                stale => stale.insert(Session::make(&*self.keys, &*self.entropy, nonce, now)?),
+            };
+            let proof = dpop::prove(session.public(), &claims, |message| session.sign(message))?;
+            return Ok(vec![("dpop", proof), (session::HEADER, session.certificate().to_owned())]);
         }
         let keys = &self.keys;
-        let public = keys.public_key(KeyAlias::Identity)?;
-        let key = DeviceKey::from_sec1(&public).map_err(|_| KeyError::NotAvailable)?;
-        let proof = dpop::prove(&key, &claims, |message| keys.sign(KeyAlias::Identity, message))?;
+        let proof =
+            dpop::prove(&device_key(&**keys)?, &claims, |message| keys.sign(KeyAlias::Identity, message))?;
         Ok(vec![("dpop", proof)])
     }
 
@@ -216,6 +214,11 @@ impl From<TransportError> for Error {
             TransportError::WrongPin => Self::WrongPin,
         }
     }
+}
+
+/// The public half of the device's own key.
+pub(super) fn device_key(keys: &dyn PlatformKeys) -> Result<DeviceKey, KeyError> {
+    DeviceKey::from_sec1(&keys.public_key(KeyAlias::Identity)?).map_err(|_| KeyError::NotAvailable)
 }
 
 /// Turns an answer that is not a success into the server's reason.

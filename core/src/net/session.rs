@@ -1,6 +1,7 @@
 //! The session key: proves requests that carry an access token, so that the platform's keystore signs once an hour
 //! instead of for each (`docs/protocol.md`, section 2).
 
+use super::api::device_key;
 use crate::Error;
 use crate::platform::{Entropy, KeyAlias, KeyError, PlatformKeys};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -36,8 +37,7 @@ impl Session {
         };
         let point = secret.verifying_key().to_sec1_point(false);
         let public = DeviceKey::from_sec1(point.as_bytes()).map_err(|_| KeyError::NotAvailable)?;
-        let device = keys.public_key(KeyAlias::Identity)?;
-        let device = DeviceKey::from_sec1(&device).map_err(|_| KeyError::NotAvailable)?;
+        let device = device_key(keys)?;
         let certificate = Certificate { jkt: public.thumbprint(), nonce: nonce.to_owned() };
         let certificate = certify(&device, &certificate, |message| keys.sign(KeyAlias::Identity, message))?;
         Ok(Self { secret, public, certificate, made: now })

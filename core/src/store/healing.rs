@@ -51,10 +51,13 @@ impl Store {
     /// The store is closed, damaged, or the disk is full. The next checkpoint does it then.
     pub fn meet(&self, checkpoint: &Checkpoint, quiet: bool) -> Result<Verdict, StoreError> {
         let bucket = &checkpoint.bucket;
-        if self.read(|records| has_outlived(records.connection))? {
+        let (outlived, under_way) = self.read(|records| {
+            let connection = records.connection;
+            Ok::<_, StoreError>((has_outlived(connection)?, is_under_way(connection, bucket)?))
+        })?;
+        if outlived {
             return Ok(Verdict::Elsewhere);
         }
-        let under_way = self.read(|records| is_under_way(records.connection, bucket))?;
         if under_way && !self.write(|edits| edits.end_healing(checkpoint))? {
             return Ok(Verdict::Elsewhere);
         }

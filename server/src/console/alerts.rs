@@ -4,7 +4,7 @@ use super::Console;
 use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show::{Badge, When};
-use super::visitor::{Guarded, Visitor};
+use super::visitor::{Guarded, Nothing, Visitor};
 use crate::admin::{AlertKind, AlertView};
 use askama::Template;
 use axum::extract::{Path, State};
@@ -12,7 +12,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use roundsman_model::DeviceId;
-use serde::Deserialize;
 use uuid::Uuid;
 
 /// Alerts on the page.
@@ -115,9 +114,6 @@ pub(super) async fn page(State(console): State<Console>, visitor: Visitor) -> Re
         &Page { shell: Shell::new(&console, &visitor, Tab::Alerts), fresh, seen },
     )
 }
-
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// Notes that the administrator has seen it.
 pub(super) async fn seen(

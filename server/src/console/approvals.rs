@@ -7,7 +7,7 @@ use super::Console;
 use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show::When;
-use super::visitor::{Guarded, Visitor};
+use super::visitor::{Guarded, Nothing, Visitor};
 use crate::admin::{AdminError, WipeProposal, WipeStanding};
 use askama::Template;
 use axum::extract::{Path, State};
@@ -134,9 +134,6 @@ pub(super) async fn approve(
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     b64::decode(text.trim())?.try_into().ok()
 }
-
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// Takes a proposal back.
 pub(super) async fn withdraw(

@@ -4,7 +4,7 @@ use super::Console;
 use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show::{self, When};
-use super::visitor::{Guarded, Visitor};
+use super::visitor::{Guarded, Nothing, Visitor};
 use crate::admin::{AdminError, EnrolmentView};
 use askama::Template;
 use axum::extract::{Path, State};
@@ -69,9 +69,6 @@ async fn show_page(
     let rows = waiting.iter().map(|it| Row::new(it, now)).collect();
     render(visitor, status, &Page { shell: Shell::new(console, visitor, Tab::Devices), error, rows, on })
 }
-
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// The digits match.
 pub(super) async fn confirm(

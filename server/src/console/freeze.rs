@@ -4,7 +4,7 @@ use super::Console;
 use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show::{self, When};
-use super::visitor::{Guarded, Visitor};
+use super::visitor::{Guarded, Nothing, Visitor};
 use crate::admin::{AdminError, FreezeView};
 use askama::Template;
 use axum::extract::State;
@@ -86,9 +86,6 @@ pub(super) async fn lock(
         Err(other) => Err(other.into()),
     }
 }
-
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// Lets the phones open again.
 pub(super) async fn lift(

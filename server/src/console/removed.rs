@@ -4,14 +4,13 @@ use super::Console;
 use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show::When;
-use super::visitor::{Guarded, Visitor};
+use super::visitor::{Guarded, Nothing, Visitor};
 use crate::admin::{AdminError, RemovedView};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use uuid::Uuid;
 
 /// How many of the latest are shown.
@@ -65,9 +64,6 @@ async fn show_page(
     let rows = found.into_iter().map(|removed| Row::new(removed, now)).collect();
     render(visitor, status, &Page { shell: Shell::new(console, visitor, Tab::Customers), rows, error })
 }
-
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// Removes a customer.
 pub(super) async fn remove(

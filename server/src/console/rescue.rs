@@ -3,7 +3,7 @@
 use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show::{self, When};
-use super::visitor::{Guarded, Visitor};
+use super::visitor::{Guarded, Nothing, Visitor};
 use super::{Console, MAX_FORM};
 use crate::admin::{
     AdminError, RescueFilter, RescueReport, RescueState, RescuedView, Taken, TakenAll, WaitingView,
@@ -252,9 +252,6 @@ fn opened(report: &RescueReport) -> String {
 fn broken(error: MultipartError) -> PageError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE { PageError::TooLarge } else { PageError::Malformed }
 }
-
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// Takes one change.
 pub(super) async fn take(

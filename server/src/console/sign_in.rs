@@ -1,7 +1,9 @@
 //! Signing in and out.
 
 use super::page::{PageError, plain, sentence};
-use super::visitor::{Guarded, Visitor, no_session_cookie, own_cookie, same, session_cookie, session_token};
+use super::visitor::{
+    Guarded, Nothing, Visitor, no_session_cookie, own_cookie, same, session_cookie, session_token,
+};
 use super::{Console, HOME, assets};
 use crate::Secret;
 use crate::admin::SignInError;
@@ -100,10 +102,6 @@ pub(super) async fn leave(
     }
     Ok((CookieJar::new().add(no_session_cookie()), Redirect::to("/console/sign-in")).into_response())
 }
-
-/// A form with no field of its own.
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 fn form(
     console: &Console,

@@ -5,7 +5,7 @@ use super::devices::DeviceRow;
 use super::enrol::{Code, keep, qr};
 use super::flash::Flash;
 use super::page::{PageError, Shell, Tab, render, sentence};
-use super::visitor::{Guarded, Visitor};
+use super::visitor::{Guarded, Nothing, Visitor};
 use crate::Secret;
 use crate::admin::{AdminError, NewUser, UserView};
 use askama::Template;
@@ -159,9 +159,6 @@ async fn person(
     };
     render(visitor, status, &page)
 }
-
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// Makes a new second factor for an administrator.
 pub(super) async fn second_factor(

@@ -64,6 +64,10 @@ pub(super) struct Guarded<T> {
     pub(super) form: T,
 }
 
+/// A form with nothing but its button.
+#[derive(Deserialize)]
+pub(super) struct Nothing {}
+
 #[derive(Deserialize)]
 struct Token {
     #[serde(default)]

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for the command line")]
 
 use clap::Parser;
-use roundsman_tests::sim::{Bug, Failed, INVARIANTS, Played, Settings, play, play_all};
+use roundsman_tests::sim::{Bug, Failed, INVARIANTS, Played, Settings, play, play_all, short_hex};
 use std::process::ExitCode;
 
 /// Plays phones and their server in one process: a clock, a network, disks and stops that are drawn from a seed.
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     let every = (args.seeds / 20).max(1);
     let progress = |played: &Played, done: u64| {
         if args.trace {
-            println!("seed {}: {}", played.seed, hex(&played.trace));
+            println!("seed {}: {}", played.seed, short_hex(&played.trace));
             played.last.iter().for_each(|line| println!("  {line}"));
         }
         if played.finding.is_some() {
@@ -105,8 +105,4 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
-}
-
-fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

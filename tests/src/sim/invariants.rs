@@ -367,5 +367,5 @@ fn hash(buckets: &Buckets) -> String {
             hash = sha256(&[&hash, line.as_bytes()]);
         }
     }
-    hash.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    super::short_hex(&hash)
 }

@@ -201,3 +201,8 @@ impl fmt::Display for Failed<'_> {
         Ok(())
     }
 }
+
+/// The first eight bytes in hex: enough to tell two hashes apart.
+pub fn short_hex(hash: &[u8; 32]) -> String {
+    hash.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
