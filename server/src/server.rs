@@ -164,7 +164,8 @@ impl Server {
         self.first.as_ref().map(|first| &first.keys)
     }
 
-    /// Stops listening and lets running requests end, for five seconds at most.
+    /// Stops listening and lets running requests end, for five seconds at most. What the server did by itself has ended
+    /// when this returns.
     pub async fn stop(mut self) {
         self.upkeep.abort();
         self.poking.abort();
@@ -173,6 +174,11 @@ impl Server {
         self.stop.send_replace(true);
         if tokio::time::timeout(STOP, &mut self.serving).await.is_err() {
             self.serving.abort();
+        }
+        // What was stopped lets go of the database only when it has ended: whoever puts other files in its place after
+        // this must not have their log removed by its close.
+        for task in [&mut self.upkeep, &mut self.poking] {
+            let _stopped = task.await;
         }
     }
 }
