@@ -10,7 +10,7 @@ use roundsman_core::protocol::command::{Kind, Refusal};
 use roundsman_core::protocol::receipt::Progress;
 use roundsman_core::vault::{VaultError, VaultState};
 use std::fs;
-use vault_kit::{Fault, OTHER, Office, Phone, RIGHT};
+use vault_kit::{Fault, OTHER, Office, Phone, RIGHT, passcode};
 
 fn answer(commands: Vec<Vec<u8>>) -> CheckinAnswer {
     CheckinAnswer { commands, ..CheckinAnswer::at(chrono::DateTime::UNIX_EPOCH) }
@@ -376,6 +376,33 @@ fn a_full_disk_does_not_save_the_vault() {
     assert_eq!(events, [DeviceEvent::Wiped]);
     app.talk(&mut office).unwrap();
     assert_eq!(office.proven(), ["shredded", "complete"]);
+}
+
+#[test]
+fn an_erase_that_a_full_disk_interrupts_anywhere_can_be_repeated() {
+    let mut destroyed = 0;
+    for call in 0.. {
+        let mut office = Office::new();
+        let phone = Phone::enrolled(&mut office);
+        let app = phone.start().unwrap();
+        phone.disk.fail_at(call, Fault::Full);
+        let erased = app.vault.erase(&passcode(RIGHT), None, &|| ());
+        let reached = phone.disk.failed();
+        phone.heal();
+        drop(app);
+        let app = phone.start().unwrap();
+        if app.vault.state() == VaultState::Ready {
+            assert!(erased.is_err(), "an erase is undone at call {call}");
+            destroyed += u32::from(!phone.files().iter().any(|name| name.starts_with("slots")));
+            app.vault.erase(&passcode(RIGHT), None, &|| ()).unwrap();
+        }
+        app.talk(&mut office).unwrap();
+        assert_eq!(office.proven(), ["shredded", "complete"], "call {call}");
+        if !reached {
+            break;
+        }
+    }
+    assert!(destroyed > 0, "no disk was full between the passcode and the mark");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 impl Vault {
     /// Erases the vault with its passcode: the same wipe as by command, which can't be taken back. `close` must
-    /// close the database. Unsent work that is sealed is handed over by the check-ins that follow.
+    /// close the database. Unsent work that is sealed is handed over by the check-ins that follow. Any passcode will do
+    /// for a vault that none opens any more, as after an erase on a full disk, which destroyed the keys and had no room
+    /// to say so.
     ///
     /// # Errors
     /// As [`unlock`](Self::unlock); nothing is erased then, but a wrong passcode counts. If the disk failed after
@@ -21,7 +23,11 @@ impl Vault {
         close: &dyn Fn(),
     ) -> Result<(), VaultError> {
         let _gate = self.gate();
-        self.check_passcode(passcode, close)?;
+        if let Err(error) = self.check_passcode(passcode, close)
+            && !matches!(self.is_beyond_opening(), Ok(true))
+        {
+            return Err(error);
+        }
         self.wipe(Why::Own(Trigger::User), unsent, close)
     }
 
@@ -36,25 +42,29 @@ impl Vault {
         match self.read(|record| record.status.clone())? {
             Status::Wiping(_) => return Err(VaultError::Wiping),
             Status::Locking(_) | Status::SoftLocked(_) | Status::Locked => {}
-            Status::Ready { .. } => match self.parts() {
-                Ok(()) => return Err(VaultError::PasscodeNeeded),
-                Err(
-                    VaultError::KeyGone
-                    | VaultError::WrongKey
-                    | VaultError::Tampered { .. }
-                    | VaultError::Truncated { .. }
-                    | VaultError::Missing { .. },
-                ) => {}
-                Err(error) => return Err(error),
-            },
+            Status::Ready { .. } if self.is_beyond_opening()? => {}
+            Status::Ready { .. } => return Err(VaultError::PasscodeNeeded),
         }
         self.wipe(Why::Own(Trigger::User), None, close)
     }
 
-    /// Whether all is there that an unlock needs but the passcode.
-    fn parts(&self) -> Result<(), VaultError> {
-        let slots = Slots::load(&self.folder())?;
-        self.share(slots.passcode.share()).map(drop)
+    /// Whether the vault is to be opened by its passcode, and something is gone for good that an unlock needs besides.
+    fn is_beyond_opening(&self) -> Result<bool, VaultError> {
+        if !self.read(|record| matches!(record.status, Status::Ready { .. }))? {
+            return Ok(false);
+        }
+        let parts = Slots::load(&self.folder()).and_then(|slots| self.share(slots.passcode.share()));
+        match parts {
+            Ok(_) => Ok(false),
+            Err(
+                VaultError::KeyGone
+                | VaultError::WrongKey
+                | VaultError::Tampered { .. }
+                | VaultError::Truncated { .. }
+                | VaultError::Missing { .. },
+            ) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes a vault whose platform key is gone, so that the device can be enrolled anew: what
