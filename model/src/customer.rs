@@ -23,7 +23,7 @@ entity! {
     Customer in "customer", scope Scope::Territory("territory"), rule |_, _| Ok(());
 
     /// The organisation's own code for it, unique in the organisation.
-    code: String = field(Internal, Merge::Server).search(Search::Words).indexed().max(64);
+    code: String = field(Internal, Merge::Server).search(Search::Words).max(64);
     /// What the sign over the door says.
     name: String = field(Public, Merge::Latest).search(Search::Words).indexed();
     /// The chain it belongs to.

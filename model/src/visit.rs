@@ -66,7 +66,7 @@ entity! {
     /// The customer.
     customer: Uuid = field(Internal, Merge::Immutable).indexed();
     /// The rep who makes it.
-    rep: Uuid = field(Internal, Merge::Immutable).indexed();
+    rep: Uuid = field(Internal, Merge::Immutable);
     /// The customer's territory when the visit was made; decides which phones hold it.
     territory: String = field(Internal, Merge::Server).max(64);
     /// How far it has come.

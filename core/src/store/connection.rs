@@ -20,6 +20,13 @@ const KEY_WITH_SALT: usize = 2 + 64 + 32 + 1;
 /// SQLCipher's size of a page in bytes.
 const PAGE: u64 = 4_096;
 
+/// Pages in the log at which a commit moves them into the database itself, 16 MB: a rep's work between two syncs, of
+/// which each ends with [`catch_up`], takes less.
+const LOG_PAGES: i64 = 4_000;
+
+/// Pages in the log at which a sync moves them into the database.
+const MANY_LOG_PAGES: u64 = 500;
+
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
 
@@ -86,6 +93,15 @@ pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
     if busy { Err(StoreError::Busy) } else { Ok(()) }
 }
 
+/// Moves what it can of a log that has grown into the database, while others read and write.
+pub(super) fn catch_up(connection: &Connection) -> Result<(), StoreError> {
+    let log = connection.path().map(|path| fs::metadata(beside(Path::new(path), "-wal")));
+    if log.is_some_and(|log| log.is_ok_and(|log| log.len() > MANY_LOG_PAGES * PAGE)) {
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
 /// Encrypts every page anew, in one transaction. Until the log has been moved into the database, pages of the old key
 /// are in it still.
 pub(super) fn rekey(connection: &Connection, key: &str) -> Result<(), StoreError> {
@@ -142,6 +158,7 @@ fn harden(connection: &mut Connection, closed: &Arc<AtomicBool>) -> Result<(), S
          PRAGMA recursive_triggers = ON;
          PRAGMA cache_size = -8192;",
     )?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     // `ATTACH … KEY ''` would write plaintext.
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;

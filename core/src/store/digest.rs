@@ -20,7 +20,6 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::Sha256;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
@@ -42,9 +41,6 @@ const OWN: [&str; 11] = [
 /// The function that the triggers call: `digest_row(sign, table, name, value, name, value, …)`.
 const FUNCTION: &str = "digest_row";
 
-/// Whether the triggers have anything to do: `digest_follows()`.
-const FOLLOWS: &str = "digest_follows";
-
 /// The key, filled up to a block of SHA-256 as HMAC does it (RFC 2104).
 type Key = Zeroizing<[u8; 64]>;
 
@@ -55,8 +51,8 @@ type Deltas = Arc<Mutex<BTreeMap<String, Sum>>>;
 pub(super) struct Digest {
     key: Key,
     deltas: Deltas,
-    /// Whether the triggers follow; not while rows are [`Adding`].
-    follows: Arc<AtomicBool>,
+    /// The table whose added rows the triggers do not follow, as they are [`Adding`].
+    still: Mutex<Option<&'static Table>>,
     /// The columns of the entities' tables as they are.
     layouts: Mutex<BTreeMap<&'static str, Arc<[Column]>>>,
 }
@@ -65,8 +61,7 @@ impl Digest {
     pub(super) fn new(key: &[u8; 32]) -> Self {
         let mut block = Key::new([0; 64]);
         block[..32].copy_from_slice(key);
-        let follows = Arc::new(AtomicBool::new(true));
-        Self { key: block, deltas: Deltas::default(), follows, layouts: Mutex::default() }
+        Self { key: block, deltas: Deltas::default(), still: Mutex::default(), layouts: Mutex::default() }
     }
 
     /// Follows from here on every change that this connection makes to a table. The triggers belong to the
@@ -88,38 +83,48 @@ impl Digest {
             }
             Ok(None::<i64>)
         })?;
-        let follows = Arc::clone(&self.follows);
-        connection.create_scalar_function(FOLLOWS, 0, FunctionFlags::SQLITE_UTF8, move |_| {
-            Ok(follows.load(Ordering::Relaxed))
-        })?;
         for table in names() {
             let columns = columns(connection, table)?;
             if let Some(table) = named(table) {
                 lock(&self.layouts).insert(table.def.name, layout(table, &columns));
             }
-            let call = |sign: i64, row: &str| {
-                let value = |column: &String| format!(", '{column}', {row}.\"{column}\"");
-                let values = columns.iter().map(value).collect::<Vec<_>>().concat();
-                format!("SELECT {FUNCTION}({sign}, '{table}'{values});")
-            };
-            let (put, taken) = (call(1, "NEW"), call(-1, "OLD"));
+            let (put, taken) = (call(1, table, "NEW", &columns), call(-1, table, "OLD", &columns));
+            follow_added(connection, table, &columns)?;
             connection.execute_batch(&format!(
-                "CREATE TEMP TRIGGER \"{table}_put\" AFTER INSERT ON main.\"{table}\"
-                     WHEN {FOLLOWS}() BEGIN {put} END;
-                 CREATE TEMP TRIGGER \"{table}_changed\" AFTER UPDATE ON main.\"{table}\" BEGIN {taken} {put} END;
+                "CREATE TEMP TRIGGER \"{table}_changed\" AFTER UPDATE ON main.\"{table}\" BEGIN {taken} {put} END;
                  CREATE TEMP TRIGGER \"{table}_taken\" AFTER DELETE ON main.\"{table}\" BEGIN {taken} END;"
             ))?;
         }
         Ok(())
     }
 
-    /// Follows rows that are added to an entity's table many at a time, without the triggers: they are hashed as they
-    /// were given, and nothing has to be read back for it.
-    pub(super) fn adding(&self, table: &'static Table) -> Result<Adding<'_>, StoreError> {
+    /// Follows rows that are added to an entity's table many at a time: they are hashed as they were given, and nothing
+    /// has to be read back for it. A statement with a trigger keeps what it changes in memory to be undone by itself,
+    /// which is most of what adding a row takes; so until [`follow`](Self::follow) there is no trigger for rows that are
+    /// added in any other way.
+    pub(super) fn adding(
+        &self,
+        connection: &Connection,
+        table: &'static Table,
+    ) -> Result<Adding<'_>, StoreError> {
         let columns = lock(&self.layouts).get(table.def.name).cloned().ok_or(StoreError::Corrupt)?;
-        self.follows.store(false, Ordering::Relaxed);
+        if lock(&self.still).is_none_or(|still| !std::ptr::eq(still, table)) {
+            self.follow(connection)?;
+            connection.execute_batch(&format!("DROP TRIGGER temp.\"{}_put\"", table.def.name))?;
+            *lock(&self.still) = Some(table);
+        }
         let row = RowHash::new(&self.key, table.def.name);
         Ok(Adding { digest: self, table, columns, row, sum: Sum::default() })
+    }
+
+    /// Follows every row again.
+    pub(super) fn follow(&self, connection: &Connection) -> Result<(), StoreError> {
+        let Some(table) = *lock(&self.still) else { return Ok(()) };
+        let columns = lock(&self.layouts).get(table.def.name).cloned().ok_or(StoreError::Corrupt)?;
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        follow_added(connection, table.def.name, &names)?;
+        *lock(&self.still) = None;
+        Ok(())
     }
 
     fn changed(&self, table: &str, change: Sum) {
@@ -130,13 +135,15 @@ impl Digest {
         }
     }
 
-    /// Forgets changes that were undone: a transaction begins.
+    /// Forgets changes that were undone: a transaction begins. Triggers that one dropped are back with its rollback.
     pub(super) fn begin(&self) {
         lock(&self.deltas).clear();
+        *lock(&self.still) = None;
     }
 
     /// Brings the stored digests up to the transaction's changes. Call it last.
     pub(super) fn settle(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.follow(connection)?;
         let deltas = std::mem::take(&mut *lock(&self.deltas));
         for (table, delta) in deltas {
             let sum = stored(connection, &table)?.unwrap_or_default();
@@ -231,6 +238,20 @@ enum Part {
     Nothing,
 }
 
+/// The call of [`FUNCTION`] for a row of a trigger.
+fn call(sign: i64, table: &str, row: &str, columns: &[String]) -> String {
+    let value = |column: &String| format!(", '{column}', {row}.\"{column}\"");
+    let values = columns.iter().map(value).collect::<Vec<_>>().concat();
+    format!("SELECT {FUNCTION}({sign}, '{table}'{values});")
+}
+
+fn follow_added(connection: &Connection, table: &str, columns: &[String]) -> Result<(), StoreError> {
+    let put = call(1, table, "NEW", columns);
+    Ok(connection.execute_batch(&format!(
+        "CREATE TEMP TRIGGER \"{table}_put\" AFTER INSERT ON main.\"{table}\" BEGIN {put} END"
+    ))?)
+}
+
 fn layout(table: &Table, columns: &[String]) -> Arc<[Column]> {
     let part = |name: &str| match name {
         "_n" => Part::N,
@@ -250,7 +271,7 @@ fn layout(table: &Table, columns: &[String]) -> Arc<[Column]> {
     columns.iter().map(|name| Column { name: name.clone(), part: part(name) }).collect()
 }
 
-/// Rows that are being added to one table. The triggers are still until this is dropped.
+/// Rows that are being added to one table.
 pub(super) struct Adding<'d> {
     digest: &'d Digest,
     table: &'static Table,
@@ -306,7 +327,6 @@ impl Adding<'_> {
 impl Drop for Adding<'_> {
     fn drop(&mut self) {
         self.digest.changed(self.table.def.name, self.sum);
-        self.digest.follows.store(true, Ordering::Relaxed);
     }
 }
 

@@ -50,11 +50,13 @@ impl Store {
         if crate::simulation::has(crate::simulation::Bug::NonAtomicCursor) {
             self.write(|edits| pages.iter().try_for_each(|page| edits.read_to(page)))?;
         }
+        let coming = pages.iter().map(|page| page.rows() as u64).sum::<u64>();
+        let many = coming + pages.last().map_or(0, Arrival::left) >= MANY;
         let wait = self.write(|edits| {
-            let (mut wait, mut gathered) = (false, Gathered::default());
+            let (mut wait, mut gathered, mut bulk) = (false, Gathered::default(), many);
             for page in pages {
                 wait |= indexes_wait(edits.connection, page)?;
-                self.store_page(edits, page, &mut gathered)?;
+                self.store_page(edits, page, &mut gathered, &mut bulk)?;
             }
             gathered.store(edits.connection)?;
             Ok::<_, StoreError>(wait)
@@ -82,11 +84,20 @@ impl Store {
         Ok(())
     }
 
+    /// Moves a log that has grown into the database, so that no write of a rep has to. Others read and write meanwhile.
+    ///
+    /// # Errors
+    /// The store is closed or damaged, or the disk is full. Nothing is lost: a later call, or a close, does it.
+    pub fn catch_up(&self) -> Result<(), StoreError> {
+        self.pool.read(connection::catch_up)
+    }
+
     fn store_page<'p>(
         &self,
         edits: &mut Edits<'_>,
         page: &'p Arrival,
         gathered: &mut Gathered<'p>,
+        bulk: &mut bool,
     ) -> Result<(), StoreError> {
         let intake = Intake::begin(edits.connection, page)?;
         let mut rows = page.rows.as_slice();
@@ -94,11 +105,13 @@ impl Store {
         let mut fresh = true;
         while !rows.is_empty() {
             if fresh {
-                rows = &rows[self.add_rows(edits, &intake, rows, gathered)?..];
+                rows = &rows[self.add_rows(edits, &intake, rows, gathered, *bulk)?..];
             }
             if let Some((row, rest)) = rows.split_first() {
                 // It may change one that was added just now.
                 gathered.store(edits.connection)?;
+                self.digest.follow(edits.connection)?;
+                *bulk = false;
                 fresh = edits.store_row(&intake, row)?;
                 rows = rest;
             }
@@ -113,10 +126,11 @@ impl Store {
         intake: &Intake<'_>,
         rows: &'p [Arrived],
         gathered: &mut Gathered<'p>,
+        bulk: bool,
     ) -> Result<usize, StoreError> {
         let Some(Arrived { entity: Name::Known(table), .. }) = rows.first() else { return Ok(0) };
         let mut adder = Adder::new(edits.connection, table)?;
-        let mut adding = self.digest.adding(table)?;
+        let mut adding = if bulk { Some(self.digest.adding(edits.connection, table)?) } else { None };
         // Rows at the end of the table lie beyond an index that has not come so far.
         let whole = terms::frontier(edits.connection, table)?.is_none();
         let mut added = 0;
@@ -126,7 +140,9 @@ impl Store {
                 break;
             }
             let Some(n) = adder.add(row.id, row.rev, intake.bucket, held)? else { break };
-            adding.added(n, row.id.as_bytes(), row.rev.0, &intake.bucket.0, held)?;
+            if let Some(adding) = &mut adding {
+                adding.added(n, row.id.as_bytes(), row.rev.0, &intake.bucket.0, held)?;
+            }
             if let (Some(index), Some(terms)) = (&table.index, held.terms.as_deref().filter(|_| whole)) {
                 gathered.add(index, n, terms);
             }

@@ -12,10 +12,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 /// Rows that go into one transaction where many come: each has a price that does not depend on how many they are.
-const ENOUGH: usize = 4_000;
+const ENOUGH: usize = 8_000;
+
+/// Rows that go into the first: somebody looks at an empty list until then.
+const FIRST: usize = 2_000;
 
 /// Rows that are kept in memory while others are stored.
-const MOST: usize = 6_000;
+const MOST: usize = 8_000;
 
 /// How long rows wait for more. Over a slow connection each page is stored by itself.
 const LINGER: Duration = Duration::from_millis(150);
@@ -115,7 +118,8 @@ impl<'a> Intake<'a> {
     }
 
     fn is_due(&self) -> bool {
-        !self.waiting.is_empty() && (self.waiting_rows >= ENOUGH || Instant::now() >= self.due)
+        let enough = if self.rows == 0 { FIRST } else { ENOUGH };
+        !self.waiting.is_empty() && (self.waiting_rows >= enough || Instant::now() >= self.due)
     }
 
     fn begin(&mut self) {
@@ -151,7 +155,7 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// Makes the indexes that waited for rows, however the answer ended.
+/// Makes the indexes that waited for rows, and ends the log they came by, however the answer ended.
 pub(super) async fn settle(store: &Arc<Store>) -> Result<(), Error> {
-    on(store, Store::settle_indexes).await
+    on(store, |store| store.settle_indexes().and_then(|()| store.catch_up())).await
 }

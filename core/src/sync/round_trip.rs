@@ -210,6 +210,8 @@ impl Syncer<'_> {
                 }
                 Line::Checkpoint(checkpoint) => {
                     let quiet = !paged.contains(&checkpoint.bucket);
+                    // Without the index of buckets every row would have to be read.
+                    intake::settle(store).await?;
                     if let Verdict::Differs(difference) =
                         on(store, move |store| store.meet(&checkpoint, quiet)).await?
                     {
