@@ -2,7 +2,7 @@
 
 use crate::admin::{self, SecondFactor};
 use crate::app::App;
-use crate::attachments::{Contents, PlaceError, open_place};
+use crate::attachments::{AttachmentLimits, AttachmentPlace, Contents, PlaceError, open_place};
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::poke::{self, Seats};
@@ -197,6 +197,27 @@ impl Admin {
     /// # Errors
     /// See [`Self::open`].
     pub fn open_on(data_dir: &Path, database: Option<&Database>) -> Result<Self, StartError> {
+        Self::open_over(data_dir, database, Contents::nowhere())
+    }
+
+    /// The same, with the content of attachments at hand, for what has to do with it.
+    ///
+    /// # Errors
+    /// See [`Self::open`].
+    pub fn open_with_attachments(
+        data_dir: &Path,
+        database: Option<&Database>,
+        place: &AttachmentPlace,
+    ) -> Result<Self, StartError> {
+        let contents = Contents::new(open_place(place, data_dir)?, AttachmentLimits::default());
+        Self::open_over(data_dir, database, contents)
+    }
+
+    fn open_over(
+        data_dir: &Path,
+        database: Option<&Database>,
+        contents: Contents,
+    ) -> Result<Self, StartError> {
         let storage: Box<dyn Storage> = if let Some(database) = database {
             let reached = Reached::connect(database)?;
             if !reached.is_set_up()? {
@@ -219,7 +240,6 @@ impl Admin {
         let pins = pins.as_chunks::<32>().0.iter().map(|pin| SpkiPin(*pin)).collect();
         let org_name = keys::org_name(tx.as_ref())?;
         drop(tx);
-        let contents = Contents::nowhere();
         Ok(Self::new(Arc::new(app(storage, contents, keys, org_name, public_url, pins))))
     }
 }

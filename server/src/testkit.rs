@@ -103,6 +103,11 @@ impl Org {
         })
     }
 
+    /// Whether its data is in PostgreSQL.
+    pub(crate) fn on_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// Runs statements past the server's rules, on either database.
     pub(crate) fn tamper(&self, sql: &str) -> TestResult {
         match &self.database {

@@ -271,6 +271,7 @@ fn the_servers_rules_hold_on_postgresql() -> TestResult {
             "rescue::",
             "console::",
             "upkeep::",
+            "verify::",
         ])
         .arg("--test-threads=2")
         .env("ROUNDSMAN_TEST_STORAGE", "postgres")

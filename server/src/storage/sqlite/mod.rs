@@ -25,6 +25,9 @@ const MIGRATIONS: &[&str] = &[
 /// How long to wait for another process, the command line on the same machine, that is writing.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// The most faults that a check of the database tells.
+const MOST_FAULTS: usize = 100;
+
 /// How many idle readers are kept.
 const READERS: usize = 8;
 
@@ -201,6 +204,35 @@ impl Database for Transaction<'_> {
 
     fn search_query(&self, query: &str) -> String {
         query.to_owned()
+    }
+
+    fn search_rows(&self) -> (&'static str, &'static str) {
+        // FTS5 keeps a row here for each that it has indexed (<https://sqlite.org/fts5.html#the_docsize_table>).
+        ("record_search_docsize", "id")
+    }
+
+    fn faults(&self) -> Result<Vec<String>> {
+        // An index of the search as this connection last saw it lacks what others have merged since, and would be called
+        // damaged.
+        let refresh = "SELECT EXISTS (SELECT 1 FROM record_search WHERE record_search MATCH 'a') AS n";
+        let mut faults = Vec::new();
+        self.each(refresh, &[], &mut |_| Ok(true))?;
+        self.each(&format!("PRAGMA integrity_check({MOST_FAULTS})"), &[], &mut |row| {
+            let verdict: String = row.get("integrity_check")?;
+            if verdict != "ok" {
+                faults.push(verdict);
+            }
+            Ok(true)
+        })?;
+        self.each("PRAGMA foreign_key_check", &[], &mut |row| {
+            let (table, parent): (String, String) = (row.get("table")?, row.get("parent")?);
+            let fault = format!("a row of {table} names one of {parent} that is not there");
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+            Ok(true)
+        })?;
+        Ok(faults)
     }
 
     fn index_terms(&self, n: i64, terms: &str) -> Result<()> {
