@@ -78,11 +78,9 @@ fn print(report: &Report, contents: bool) {
         let advice = finding.kind.advice();
         if !told.contains(&advice) {
             told.push(advice);
-            println!("\n{}", capital(finding.kind.words()));
-            println!("  {advice}");
+            println!("\n{advice}");
         }
     }
-    println!();
 }
 
 fn cells(finding: &Finding) -> Vec<String> {
@@ -94,9 +92,4 @@ fn cells(finding: &Finding) -> Vec<String> {
         id.map(|id| id.to_string()).unwrap_or_default(),
         detail.clone().unwrap_or_default(),
     ]
-}
-
-fn capital(words: &str) -> String {
-    let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
