@@ -135,6 +135,9 @@ async fn verifying_everything_names_what_was_changed_past_the_running_server_and
     let id: Vec<u8> = conn.query_row("SELECT id FROM record", [], |row| row.get(0))?;
     assert!(said.contains(&Uuid::from_slice(&id)?.to_string()), "{said}");
     assert!(!said.contains("Shop") && !says(&changed).contains("Other"), "no field of it is told: {said}");
+    // Options that share a name would be one: `--attachments` for `--data`.
+    let help = run(data, &["serve", "--attachments", "elsewhere", "--help"])?;
+    assert!(help.status.success() && says(&help).contains("--attachments <DIR>"));
     let nowhere = tempfile::tempdir()?;
     assert!(!run(nowhere.path(), &["verify"])?.status.success(), "nothing was set up there");
     Ok(())

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 pub(crate) struct PlaceArgs {
     /// Where to keep the content of attachments: a folder; for instances on several machines, one that they share.
     /// Default: DATA/attachments
-    #[arg(long = "attachments", value_name = "DIR", conflicts_with = "s3_bucket")]
-    dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", conflicts_with = "s3_bucket")]
+    attachments: Option<PathBuf>,
     /// Keeps the content of attachments in this bucket of Amazon S3, or of anything that speaks its protocol. The access key
     /// is taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
     #[arg(long, value_name = "NAME")]
@@ -49,7 +49,7 @@ impl PlaceArgs {
                 .filter(|value| !value.is_empty())
                 .with_context(|| format!("set {name} to the bucket's access key"))
         };
-        Ok(match (self.s3_bucket, self.dir) {
+        Ok(match (self.s3_bucket, self.attachments) {
             (Some(bucket), _) => AttachmentPlace::S3(S3 {
                 bucket,
                 region: self.s3_region,
