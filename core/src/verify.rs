@@ -172,7 +172,10 @@ impl Finding {
         match (&self.fault, self.mended) {
             (Fault::Attachment { .. }, true) => ToDo::FetchAgain,
             (_, true) => ToDo::Nothing,
-            (Fault::Attachment { error: AttachmentError::Disk { .. } | AttachmentError::Full, .. }, false)
+            (
+                Fault::Attachment { error: AttachmentError::Disk { .. } | AttachmentError::Full, .. },
+                false,
+            )
             | (Fault::Search { .. } | Fault::NotSealed { .. }, false) => ToDo::TryAgain,
             (Fault::Attachment { .. }, false) => ToDo::AddAgain,
             (Fault::Store(_) | Fault::Audit { .. } | Fault::Bucket { .. }, false) => ToDo::AskAdministrator,

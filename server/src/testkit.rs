@@ -116,6 +116,11 @@ impl Org {
         }
     }
 
+    /// The database file, and its key.
+    pub(crate) fn file(&self) -> (std::path::PathBuf, DatabaseKey) {
+        (self.dir.path().join("roundsman.db"), DatabaseKey(self.database_key.0.clone()))
+    }
+
     /// The database file past the server's rules.
     pub(crate) fn raw_database(&self) -> TestResult<rusqlite::Connection> {
         Ok(sqlite::connect(&self.dir.path().join("roundsman.db"), &self.database_key)?)

@@ -131,7 +131,10 @@ async fn verifying_everything_names_what_was_changed_past_the_running_server_and
     let changed = run(data, &["verify"])?;
     let said = says(&changed);
     assert!(!changed.status.success());
-    assert!(said.contains("the record was changed past the server") && said.contains("territory/A"), "{said}");
+    assert!(
+        said.contains("the record was changed past the server") && said.contains("territory/A"),
+        "{said}"
+    );
     let id: Vec<u8> = conn.query_row("SELECT id FROM record", [], |row| row.get(0))?;
     assert!(said.contains(&Uuid::from_slice(&id)?.to_string()), "{said}");
     assert!(!said.contains("Shop") && !says(&changed).contains("Other"), "no field of it is told: {said}");

@@ -136,7 +136,10 @@ async fn a_row_that_only_the_servers_sum_tells_of_is_healed_and_the_office_is_to
     let now: Vec<_> = held(&phone).into_iter().filter(|row| row.entity == "customer").collect();
     let then: Vec<_> = before.into_iter().filter(|row| row.entity == "customer").collect();
     assert!(now == then, "what the server has");
-    assert!(rig.admin.recent_visits(9).unwrap().iter().any(|known| known.id == visit), "unsent work came through");
+    assert!(
+        rig.admin.recent_visits(9).unwrap().iter().any(|known| known.id == visit),
+        "unsent work came through"
+    );
     let alerts = rig.admin.alerts(9).unwrap();
     assert!(alerts.iter().any(|alert| alert.kind == AlertKind::DataDiffers), "{alerts:?}");
     assert!(phone.customers().unwrap().search("nobody", 9).unwrap().is_empty());
@@ -183,8 +186,11 @@ async fn a_damaged_file_is_named_and_fetched_anew_if_the_server_has_it() {
     for at in [20, 70_000, whole.len() - 1] {
         damage(at);
         let findings = found(&phone).await;
-        assert!(matches!(findings.as_slice(), [Finding { fault: Fault::Attachment { id, .. }, mended: false }]
-            if *id == photo), "byte {at}: {findings:?}");
+        assert!(
+            matches!(findings.as_slice(), [Finding { fault: Fault::Attachment { id, .. }, mended: false }]
+            if *id == photo),
+            "byte {at}: {findings:?}"
+        );
         assert_eq!(findings[0].to_do(), ToDo::AddAgain);
         damage(at);
     }
@@ -236,7 +242,10 @@ async fn unsent_changes_without_a_sealed_copy_are_sealed_anew_and_an_edited_audi
     fs::write(&log, []).unwrap();
     let findings = found(&phone).await;
     assert!(
-        matches!(findings.as_slice(), [Finding { fault: Fault::Audit { kind: AuditError::Truncated, .. }, .. }]),
+        matches!(
+            findings.as_slice(),
+            [Finding { fault: Fault::Audit { kind: AuditError::Truncated, .. }, .. }]
+        ),
         "{findings:?}"
     );
     fs::write(&log, &whole).unwrap();
@@ -296,12 +305,13 @@ async fn an_edit_past_the_server_is_found_by_name_on_either_database_while_it_ru
         let admin = server.admin();
         // As the command line does it, beside the one that runs.
         let place = roundsman_server::AttachmentPlace::DataFolder;
-        let beside = Admin::open_with_attachments(&data, database.as_ref(), &place).unwrap();
+        let beside = Admin::open_as_is(&data, database.as_ref(), &place).unwrap();
         let verify = || beside.verify(true, &mut |_, _| {}).unwrap();
         assert!(verify().is_sound());
 
         let deli = admin.customers("deli", None, 1).unwrap().remove(0).id;
-        let fields = "UPDATE record SET fields = '{\"code\":\"S2\",\"name\":\"Delicious\",\"territory\":\"NJ\"}'
+        let fields =
+            "UPDATE record SET fields = '{\"code\":\"S2\",\"name\":\"Delicious\",\"territory\":\"NJ\"}'
                       WHERE fields ->> 'code' = 'S2'";
         tamper(&data, database.as_ref(), fields);
         let report = verify();
@@ -312,7 +322,11 @@ async fn an_edit_past_the_server_is_found_by_name_on_either_database_while_it_ru
 
         tamper(&data, database.as_ref(), "DELETE FROM log WHERE seq = 3");
         let report = verify();
-        assert!(report.has(FindingKind::NotLogged) && report.has(FindingKind::LogEnd), "{:?}", report.findings);
+        assert!(
+            report.has(FindingKind::NotLogged) && report.has(FindingKind::LogEnd),
+            "{:?}",
+            report.findings
+        );
         server.stop().await;
     }
 }

@@ -28,8 +28,8 @@ impl Attachments {
         let described = self.record(attachment)?.and_then(|record| record.hash());
         let (file, size, hash) = (row.file, row.size, row.sha256);
         let (disk, keyring) = (Arc::clone(&self.seams.disk), Arc::clone(&self.keyring));
-        let read = AttachmentReader::open(disk, keyring, &self.files, row)
-            .and_then(|reader| reader.read_through());
+        let read =
+            AttachmentReader::open(disk, keyring, &self.files, row).and_then(|reader| reader.read_through());
         let fault = match read {
             Ok(found) if found != hash => Some(AttachmentError::Damaged),
             Ok(found) if described.is_some_and(|described| described != found) => {

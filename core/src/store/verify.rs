@@ -99,7 +99,8 @@ fn held(records: &Records<'_>, index: &Index) -> Result<BTreeMap<i64, Words>, St
         "CREATE VIRTUAL TABLE temp.\"{0}_words\" USING fts5vocab(main, \"{0}\", instance)",
         index.name
     ))?;
-    let mut statement = connection.prepare(&format!("SELECT term, doc FROM temp.\"{}_words\"", index.name))?;
+    let mut statement =
+        connection.prepare(&format!("SELECT term, doc FROM temp.\"{}_words\"", index.name))?;
     let mut found = statement.query([])?;
     let mut held: BTreeMap<i64, Words> = BTreeMap::new();
     while let Some(row) = found.next()? {
@@ -185,7 +186,11 @@ mod tests {
         put(&store, 1, "Bakery");
         assert_eq!(store.verify_search().unwrap(), SearchCheck { rows, wrong: 0, left: 0 });
         store.index_anew().unwrap();
-        assert_eq!(store.verify_search().unwrap(), SearchCheck { rows, wrong: 0, left: 0 }, "none are indexed");
+        assert_eq!(
+            store.verify_search().unwrap(),
+            SearchCheck { rows, wrong: 0, left: 0 },
+            "none are indexed"
+        );
         while store.is_indexing().unwrap() {
             store.index_more().unwrap();
         }

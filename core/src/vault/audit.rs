@@ -186,7 +186,8 @@ fn check(log: &[u8], device: DeviceId, known: Head, stored: Head) -> AuditCheck 
     // Before the first entry there may be others, which were dropped.
     let first = entries(log).next().and_then(|bytes| Entry::from_bytes(bytes).ok());
     let mut head = first.map_or(stored, |first| Head { seq: first.seq.saturating_sub(1), hash: first.prev });
-    let marked = |head: Head| [stored, known].iter().all(|mark| mark.seq != head.seq || mark.hash == head.hash);
+    let marked =
+        |head: Head| [stored, known].iter().all(|mark| mark.seq != head.seq || mark.hash == head.hash);
     if head.seq > stored.seq {
         check.fault = Some((AuditError::Gap, stored.seq + 1));
     } else if !marked(head) {
@@ -298,7 +299,11 @@ mod tests {
             for dropped in 0..=stored {
                 let from = if dropped == 0 { 0 } else { at[dropped - 1] };
                 let found = check(&log[from..], DEVICE, heads[5], heads[stored]);
-                assert_eq!(found, AuditCheck { entries: 5 - dropped as u64, fault: None }, "{stored} {dropped}");
+                assert_eq!(
+                    found,
+                    AuditCheck { entries: 5 - dropped as u64, fault: None },
+                    "{stored} {dropped}"
+                );
                 let uncounted = check(&log[from..], DEVICE, heads[4.max(stored)], heads[stored]);
                 assert_eq!(uncounted.fault, None);
             }

@@ -25,7 +25,7 @@ pub(crate) struct Verify {
 /// Does it.
 pub(crate) fn run(args: Verify) -> Result<()> {
     let Verify { data, contents, place } = args;
-    let admin = Admin::open_with_attachments(&data.dir, data.database().as_ref(), &place.place()?)?;
+    let admin = Admin::open_as_is(&data.dir, data.database().as_ref(), &place.place()?)?;
     let shows = std::io::stderr().is_terminal();
     let report = admin.verify(contents, &mut |part, done| show(shows, part, done))?;
     if shows {

@@ -70,6 +70,9 @@ pub enum StorageError {
     /// The address of the database can't be used.
     #[error("the database's address can't be used: {0}")]
     Address(&'static str),
+    /// The database was written by an earlier version, and was to be left as it is.
+    #[error("the database was written by an earlier version of the server; start this one once first")]
+    Older,
     /// The database was written by a later version.
     #[error("the database was written by a later version of the server; use that one")]
     Newer,

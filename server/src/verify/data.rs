@@ -49,7 +49,10 @@ pub(super) fn records(tx: &dyn ReadTx, report: &mut Report, progress: &mut Progr
     }
     let words = tx.words_of_nothing()?;
     if words > 0 {
-        report.add(Finding::detailed(FindingKind::Search, format!("words of {words} records that don't stand")));
+        report.add(Finding::detailed(
+            FindingKind::Search,
+            format!("words of {words} records that don't stand"),
+        ));
     }
     Ok(())
 }

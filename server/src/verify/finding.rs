@@ -88,12 +88,19 @@ impl FindingKind {
                 "Phones may lack such a record or keep one too long. Put a backup back, or write the record once more \
                  by way of the console or an import: that logs it anew."
             }
-            Self::Search => "The console's search may miss a customer. Nothing is lost: writing the record indexes it anew.",
+            Self::Search => {
+                "The console's search may miss a customer. Nothing is lost: writing the record indexes it anew."
+            }
             Self::ServerAudit | Self::DeviceAudit => {
                 "Entries were changed, left out or replaced. Keep a copy of the database for whoever looks into it, and \
                  compare with an anchor: `audit verify --anchor`."
             }
-            Self::ContentUnknown | Self::ContentMissing | Self::ContentSize | Self::ContentChanged => {
+            Self::ContentMissing => {
+                "If the server was started with --attachments or --s3-bucket, say the same here: otherwise this looks in \
+                 the wrong place. If not, put the file back from a backup of the attachments; the phone it was added on \
+                 may have it still."
+            }
+            Self::ContentUnknown | Self::ContentSize | Self::ContentChanged => {
                 "Put the file back from a backup of the attachments. The phone it was added on may have it still."
             }
         }

@@ -20,7 +20,7 @@ pub use finding::{Finding, FindingKind};
 
 use crate::app::App;
 use crate::audit;
-use crate::storage::StorageError;
+use crate::storage::{ReadTx, StorageError};
 use roundsman_model::DeviceId;
 
 /// The most findings of one kind that are told one by one.
@@ -122,35 +122,32 @@ impl Report {
 pub type Progress<'a> = dyn FnMut(Part, u64) + Send + 'a;
 
 /// Checks everything. `contents` says that the content of attachments is read through too, not only looked for.
-pub(crate) fn verify(
-    app: &App,
-    contents: bool,
-    progress: &mut Progress<'_>,
-) -> Result<Report, StorageError> {
+pub(crate) fn verify(app: &App, contents: bool, progress: &mut Progress<'_>) -> Result<Report, StorageError> {
     let mut report = Report::default();
-    {
-        let tx = app.storage.read()?;
-        let tx = tx.as_ref();
-        progress(Part::Database, 0);
-        let checked = data::database(tx, &mut report);
-        report.survive(Part::Database, checked)?;
-        let checked = data::records(tx, &mut report, progress);
-        report.survive(Part::Records, checked)?;
-        progress(Part::Logs, 0);
-        let checked = data::logs(tx, &mut report);
-        report.survive(Part::Logs, checked)?;
-        progress(Part::Audit, 0);
-        let checked = chains(tx, &mut report);
-        report.survive(Part::Audit, checked)?;
-    }
-    // No moment is held open while files are read: on a busy server that could take an hour.
+    one_moment(app.storage.read()?.as_ref(), &mut report, progress)?;
+    // None is held open while files are read: on a busy server that could take an hour.
     contents::check(app, contents, &mut report, progress)?;
     report.findings.sort_by_key(|finding| finding.kind);
     Ok(report)
 }
 
+/// Checks what the database holds.
+fn one_moment(tx: &dyn ReadTx, report: &mut Report, progress: &mut Progress<'_>) -> Result<(), StorageError> {
+    progress(Part::Database, 0);
+    let checked = data::database(tx, report);
+    report.survive(Part::Database, checked)?;
+    let checked = data::records(tx, report, progress);
+    report.survive(Part::Records, checked)?;
+    progress(Part::Logs, 0);
+    let checked = data::logs(tx, report);
+    report.survive(Part::Logs, checked)?;
+    progress(Part::Audit, 0);
+    let checked = chains(tx, report);
+    report.survive(Part::Audit, checked)
+}
+
 /// Recomputes the audit chains.
-fn chains(tx: &dyn crate::storage::ReadTx, report: &mut Report) -> Result<(), StorageError> {
+fn chains(tx: &dyn ReadTx, report: &mut Report) -> Result<(), StorageError> {
     let audit::Verdict { devices, server } = audit::verify(tx)?;
     report.checked.audit_chains = devices.len() as u64;
     report.checked.audit_entries = server.entries;

@@ -2,6 +2,8 @@
 
 use super::{FindingKind, Report};
 use crate::admin::{Mapping, TerritoryFrom};
+use crate::storage::Storage;
+use crate::storage::sqlite::Sqlite;
 use crate::testkit::{Org, Phone, TestResult};
 use chrono::TimeDelta;
 use proptest::prelude::*;
@@ -111,7 +113,8 @@ fn an_edit_past_the_server_is_found_by_its_kind_its_bucket_and_its_id() -> TestR
             assert!(report.has(*kind), "{sql}: {kind:?} is not among {:?}", report.findings);
         }
         let told = |finding: &super::Finding| {
-            finding.bucket.as_ref() == Some(bucket) && about.is_none_or(|at: usize| finding.id == Some(ids[at]))
+            finding.bucket.as_ref() == Some(bucket)
+                && about.is_none_or(|at: usize| finding.id == Some(ids[at]))
         };
         assert!(report.findings.iter().any(told), "{sql}: {:?}", report.findings);
         for finding in &report.findings {
@@ -134,6 +137,38 @@ fn a_search_that_is_not_in_step_and_a_damaged_index_are_found() -> TestResult {
 }
 
 #[test]
+fn a_damaged_page_is_a_finding_wherever_it_is_and_the_rest_is_checked() -> TestResult {
+    let (org, _) = field()?;
+    if org.on_postgres() {
+        return Ok(());
+    }
+    for n in 0..40 {
+        org.customer(&format!("X{n}"), &"A long name of a store ".repeat(6), "A")?;
+    }
+    let (file, _) = org.file();
+    let settled: i64 =
+        org.raw_database()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    assert_eq!(settled, 0);
+    let whole = std::fs::read(&file)?;
+    let other = tempfile::tempdir()?;
+    let copy = other.path().join("roundsman.db");
+    let (mut opened, mut parts) = (0, std::collections::BTreeSet::new());
+    for page in 1..whole.len() / 4096 {
+        let mut damaged = whole.clone();
+        damaged[page * 4096 + 100] ^= 1;
+        std::fs::write(&copy, damaged)?;
+        let Ok(storage) = Sqlite::open_as_is(&copy, org.file().1) else { continue };
+        opened += 1;
+        let mut report = Report::default();
+        super::one_moment(storage.read()?.as_ref(), &mut report, &mut |_, _| {})?;
+        assert!(!report.is_sound(), "page {page} of {} was taken for whole", whole.len() / 4096);
+        parts.extend(report.findings.into_iter().filter_map(|finding| finding.detail));
+    }
+    assert!(opened > 10 && parts.len() > 2, "{opened} pages, {parts:?}");
+    Ok(())
+}
+
+#[test]
 fn an_audit_entry_that_was_changed_is_found_with_everything_else() -> TestResult {
     let org = Org::new()?;
     let rep = org.rep("ana", &["A"])?;
@@ -149,11 +184,8 @@ fn an_audit_entry_that_was_changed_is_found_with_everything_else() -> TestResult
     let audit = Some(AuditReport { entries, head, signature });
     phone.check_in(&Checkin { audit, ..phone.report() })?;
     assert!(check(&org)?.is_sound());
-    let drop_guard = if org.on_postgres() {
-        "DROP TRIGGER audit_stands ON audit"
-    } else {
-        "DROP TRIGGER audit_stands"
-    };
+    let drop_guard =
+        if org.on_postgres() { "DROP TRIGGER audit_stands ON audit" } else { "DROP TRIGGER audit_stands" };
     org.tamper(drop_guard)?;
     org.tamper("UPDATE audit SET action = 'closed' WHERE seq = 2")?;
     let report = check(&org)?;
@@ -224,9 +256,7 @@ impl World {
     fn send(&mut self, phone: usize, change: impl FnOnce(&mut Phone) -> Mutation) -> TestResult<bool> {
         let change = change(&mut self.phones[phone]);
         let frames = self.phones[phone].sync(&[change])?;
-        let taken = |frame: &Frame| {
-            matches!(frame, Frame::Result(result) if matches!(result.outcome, Outcome::Applied { .. }))
-        };
+        let taken = |frame: &Frame| matches!(frame, Frame::Result(result) if matches!(result.outcome, Outcome::Applied { .. }));
         Ok(frames.iter().any(taken))
     }
 
