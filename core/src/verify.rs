@@ -149,6 +149,8 @@ pub enum ToDo {
     AddAgain,
     /// Free some space and check again.
     TryAgain,
+    /// Update the app: a newer version has written it.
+    UpdateApp,
     /// Sync, and ask the administrator.
     AskAdministrator,
 }
@@ -161,6 +163,7 @@ impl ToDo {
             Self::FetchAgain => "It is fetched anew when you open it.",
             Self::AddAgain => "Add it once more, if you still have it.",
             Self::TryAgain => "Free some space on the phone and check again.",
+            Self::UpdateApp => "Update the app.",
             Self::AskAdministrator => "Sync, and ask your administrator.",
         }
     }
@@ -169,16 +172,16 @@ impl ToDo {
 impl Finding {
     /// What a person should do about it.
     pub fn to_do(&self) -> ToDo {
-        match (&self.fault, self.mended) {
-            (Fault::Attachment { .. }, true) => ToDo::FetchAgain,
-            (_, true) => ToDo::Nothing,
-            (
-                Fault::Attachment { error: AttachmentError::Disk { .. } | AttachmentError::Full, .. },
-                false,
-            )
-            | (Fault::Search { .. } | Fault::NotSealed { .. }, false) => ToDo::TryAgain,
-            (Fault::Attachment { .. }, false) => ToDo::AddAgain,
-            (Fault::Store(_) | Fault::Audit { .. } | Fault::Bucket { .. }, false) => ToDo::AskAdministrator,
+        match &self.fault {
+            Fault::Attachment { .. } if self.mended => ToDo::FetchAgain,
+            _ if self.mended => ToDo::Nothing,
+            Fault::Attachment { error, .. } => match error {
+                AttachmentError::Disk { .. } | AttachmentError::Full => ToDo::TryAgain,
+                AttachmentError::Newer => ToDo::UpdateApp,
+                _ => ToDo::AddAgain,
+            },
+            Fault::Search { .. } | Fault::NotSealed { .. } | Fault::Store(StoreError::Full) => ToDo::TryAgain,
+            Fault::Store(_) | Fault::Audit { .. } | Fault::Bucket { .. } => ToDo::AskAdministrator,
         }
     }
 }

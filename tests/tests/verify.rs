@@ -5,6 +5,7 @@
 use roundsman_core::attachments::{AttachedTo, AttachmentError, AttachmentKind, NewAttachment};
 use roundsman_core::protocol::audit::AuditError;
 use roundsman_core::simulation::{PhoneRow, behind, rows};
+use roundsman_core::store::StoreError;
 use roundsman_core::verify::{Fault, Finding, Part, ToDo, Verified, VerifyProgress};
 use roundsman_core::{Client, Error};
 use roundsman_model::Bucket;
@@ -250,6 +251,29 @@ async fn unsent_changes_without_a_sealed_copy_are_sealed_anew_and_an_edited_audi
     );
     fs::write(&log, &whole).unwrap();
     assert!(found(&phone).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_not_of_one_state_is_named_and_the_rest_is_checked_and_a_check_can_be_stopped() {
+    let rig = Rig::start().await;
+    rig.import_stores(3);
+    let phone = rig.enrolled("ana").await;
+    behind(&phone, "UPDATE digest SET sum = zeroblob(32) WHERE name = 'customer'").unwrap();
+    let checked = check(&phone).await;
+    let [found] = checked.findings.as_slice() else { panic!("{:?}", checked.findings) };
+    assert_eq!(found.fault, Fault::Store(StoreError::PartRolledBack { table: "customer" }));
+    assert_eq!((found.mended, found.to_do()), (false, ToDo::AskAdministrator));
+    assert!(checked.searchable > 0 && checked.server.is_ok());
+
+    struct Impatient;
+    impl VerifyProgress for Impatient {
+        fn checked(&self, _: Part, _: u64, _: u64) {}
+
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+    assert!(matches!(phone.verify(&Impatient).await, Err(Error::Cancelled)));
 }
 
 /// A server with customers on either database.

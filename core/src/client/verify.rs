@@ -18,9 +18,9 @@ impl Client {
     /// differs is mended where that is possible: an index is made anew, a change is sealed anew, a part of the data and a
     /// damaged photo that the server has are fetched anew. Unsent work is never touched.
     ///
-    /// Takes as long as reading everything once, a few seconds for ten thousand customers and their photos; call it from a
-    /// screen of the app's, or now and then while the phone is charged. It syncs, and says so in
-    /// [`server`](Verified::server).
+    /// Takes as long as reading everything once: about 0.3 seconds for ten thousand customers on a laptop, and then every
+    /// photo. Call it from a screen of the app's, or now and then while the phone is charged. It syncs, and says how that
+    /// went in [`server`](Verified::server).
     ///
     /// # Errors
     /// The vault is not open, or is closed meanwhile; cancelled. What is wrong is a finding, and no error. What was mended
