@@ -8,9 +8,9 @@ use crate::sync::{Progress, Step, blocking};
 use crate::verify::{Compared, Fault, Finding, Part, Verified, VerifyProgress};
 use std::sync::Arc;
 
-/// So many syncs are waited for until the server has said what each bucket adds up to: others may change them meanwhile,
-/// and one that differs is read anew first.
-const ROUNDS: u32 = 4;
+/// So many syncs are waited for until the server has said what each bucket adds up to: it can't while somebody else
+/// changes one.
+const ROUNDS: u32 = 3;
 
 impl Client {
     /// Checks everything, end to end: the tables and their indexes, the search, the sealed copies of unsent changes, the

@@ -30,6 +30,8 @@ pub(super) struct Compared {
     healed: BTreeSet<Bucket>,
     /// Buckets that differed still after that.
     stays: BTreeSet<Bucket>,
+    /// Contents are compared also where something came with the answer: somebody waits for the result.
+    at_once: bool,
 }
 
 /// How the buckets compare with the server's, since [`Store::compare_contents`] was called.
@@ -74,7 +76,10 @@ impl Store {
         if under_way && !self.write(|edits| edits.end_healing(checkpoint))? {
             return Ok(Verdict::Elsewhere);
         }
-        let contents = under_way || (quiet && !lock(&self.compared).contents.contains(bucket));
+        let contents = under_way || {
+            let compared = lock(&self.compared);
+            (quiet || compared.at_once) && !compared.contents.contains(bucket)
+        };
         let verdict = self.compare(checkpoint, contents)?;
         let mut compared = lock(&self.compared);
         if contents && verdict != Verdict::Elsewhere {
@@ -133,7 +138,7 @@ impl Store {
     /// Has every bucket compared by its contents at the next checkpoint, and read anew if it differs, whatever was done
     /// before.
     pub fn compare_contents(&self) {
-        *lock(&self.compared) = Compared::default();
+        *lock(&self.compared) = Compared { at_once: true, ..Compared::default() };
     }
 
     /// What has come of that so far.
