@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use uuid::Uuid;
 
 /// Contents that are looked up at once.
-const SLICE: usize = 256;
+const SLICE: usize = 32;
 
 /// Looks for every content that is stored, and reads it through if `whole` says so. Blocks, also where async code runs.
 pub(super) fn check(
