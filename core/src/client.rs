@@ -7,6 +7,7 @@ mod enrolment;
 mod listen;
 mod passcodes;
 mod syncs;
+mod verify;
 
 pub use background::{Next, Woken};
 pub use enrolment::PendingEnrolment;

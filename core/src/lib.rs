@@ -34,6 +34,7 @@ pub mod simulation;
 pub mod store;
 pub mod sync;
 pub mod vault;
+pub mod verify;
 pub mod visits;
 
 pub use client::{Client, Config, Ended, Heard, Listening, Next, PendingEnrolment, State, Watcher, Woken};

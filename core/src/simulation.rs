@@ -178,3 +178,12 @@ pub fn changes(client: &Client) -> Result<Vec<PhoneChange>, crate::Error> {
 pub fn rows(client: &Client) -> Result<Vec<PhoneRow>, crate::Error> {
     Ok(client.simulated_store()?.every_row()?)
 }
+
+/// Changes the phone's database by a statement of SQL, past everything that keeps it in step: damage that only a
+/// comparison finds. How many rows it changed.
+///
+/// # Errors
+/// The vault is not open, or the statement can't be run.
+pub fn behind(client: &Client, sql: &str) -> Result<usize, crate::Error> {
+    Ok(client.simulated_store()?.behind(sql)?)
+}

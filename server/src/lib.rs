@@ -37,6 +37,7 @@ mod testkit;
 mod tls;
 mod tokens;
 mod upkeep;
+pub mod verify;
 
 pub use admin::{Admin, AdminError};
 pub use attachments::{AttachmentConfig, AttachmentLimits, AttachmentPlace, PlaceError, S3};

@@ -72,6 +72,15 @@ enum Command {
         roundsman-server rescue list --data ./data\n  \
         roundsman-server rescue take --data ./data --all")]
     Rescue(cli::rescue::Rescue),
+    /// Checks everything that the server keeps, beside the running server: the database, what every bucket adds up to, the
+    /// logs, the audit chains, and the content of attachments. Changes nothing.
+    ///
+    /// Ends with an error if something is wrong. What is wrong is named by its kind, its bucket and its id.
+    #[command(after_help = "Examples:\n  \
+        roundsman-server verify --data ./data\n  \
+        roundsman-server verify --data ./data --contents\n  \
+        ROUNDSMAN_DATABASE=postgres://crm@db.example/crm roundsman-server verify --data ./data --s3-bucket photos")]
+    Verify(cli::verify::Verify),
     /// The devices' audit logs.
     #[command(subcommand)]
     Audit(cli::audit::AuditCommand),
@@ -246,6 +255,7 @@ fn main() -> Result<()> {
         Command::Import(args) => import(&args),
         Command::Devices(data) => devices(&data),
         Command::Rescue(args) => cli::rescue::run(args),
+        Command::Verify(args) => cli::verify::run(args),
         Command::Audit(command) => cli::audit::run(command),
         Command::Escrow(command) => cli::escrow::run(command),
         Command::Pin(data) => pin(&data),

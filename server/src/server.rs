@@ -2,7 +2,7 @@
 
 use crate::admin::{self, SecondFactor};
 use crate::app::App;
-use crate::attachments::{Contents, PlaceError, open_place};
+use crate::attachments::{AttachmentLimits, AttachmentPlace, Contents, PlaceError, open_place};
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::poke::{self, Seats};
@@ -197,11 +197,7 @@ impl Admin {
     /// # Errors
     /// See [`Self::open`].
     pub fn open_on(data_dir: &Path, database: Option<&Database>) -> Result<Self, StartError> {
-        let storage: Box<dyn Storage> = if let Some(database) = database {
-            let reached = Reached::connect(database)?;
-            if !reached.is_set_up()? {
-                return Err(StartError::NotSetUp);
-            }
+        let storage: Box<dyn Storage> = if let Some(reached) = reach(database)? {
             Box::new(reached.open(&database_key(data_dir, true)?)?)
         } else if data_dir.join(DATABASE).exists() {
             open_storage(data_dir, None)?
@@ -209,19 +205,52 @@ impl Admin {
             return Err(StartError::NotSetUp);
         };
         let mut tx = storage.write()?;
-        let keys = OrgKeys::load(tx.as_ref())?.ok_or(StartError::NotSetUp)?;
+        OrgKeys::load(tx.as_ref())?.ok_or(StartError::NotSetUp)?;
         add_up(tx.as_mut())?;
         tx.commit()?;
+        Self::over(storage, Contents::nowhere())
+    }
+
+    /// Opens the data folder of a server to look at all of it, with the content of attachments, and not to change anything:
+    /// not even a database of an earlier version is brought up to date.
+    ///
+    /// # Errors
+    /// See [`Self::open`]; [`StorageError::Older`] for a database of an earlier version.
+    pub fn open_as_is(
+        data_dir: &Path,
+        database: Option<&Database>,
+        attachments: &AttachmentPlace,
+    ) -> Result<Self, StartError> {
+        let file = data_dir.join(DATABASE);
+        let storage: Box<dyn Storage> = if let Some(reached) = reach(database)? {
+            Box::new(reached.open_as_is(&database_key(data_dir, true)?)?)
+        } else if file.exists() {
+            Box::new(Sqlite::open_as_is(&file, database_key(data_dir, true)?)?)
+        } else {
+            return Err(StartError::NotSetUp);
+        };
+        let store = open_place(attachments, data_dir)?;
+        Self::over(storage, Contents::new(store, AttachmentLimits::default()))
+    }
+
+    fn over(storage: Box<dyn Storage>, contents: Contents) -> Result<Self, StartError> {
         let tx = storage.read()?;
+        let keys = OrgKeys::load(tx.as_ref())?.ok_or(StartError::NotSetUp)?;
         let url = tx.setting("public_url")?.ok_or(StartError::NotSetUp)?;
         let public_url = String::from_utf8_lossy(&url).into_owned();
         let pins = tx.setting("pins")?.ok_or(StartError::NotSetUp)?;
         let pins = pins.as_chunks::<32>().0.iter().map(|pin| SpkiPin(*pin)).collect();
         let org_name = keys::org_name(tx.as_ref())?;
         drop(tx);
-        let contents = Contents::nowhere();
         Ok(Self::new(Arc::new(app(storage, contents, keys, org_name, public_url, pins))))
     }
+}
+
+/// The PostgreSQL that was named, if one was, and a server has set it up.
+fn reach(database: Option<&Database>) -> Result<Option<Reached>, StartError> {
+    let Some(database) = database else { return Ok(None) };
+    let reached = Reached::connect(database)?;
+    if reached.is_set_up()? { Ok(Some(reached)) } else { Err(StartError::NotSetUp) }
 }
 
 const DATABASE: &str = "roundsman.db";

@@ -103,12 +103,22 @@ impl Org {
         })
     }
 
+    /// Whether its data is in PostgreSQL.
+    pub(crate) fn on_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// Runs statements past the server's rules, on either database.
     pub(crate) fn tamper(&self, sql: &str) -> TestResult {
         match &self.database {
             Some(database) => Ok(Reached::connect(database)?.batch(sql)?),
             None => Ok(self.raw_database()?.execute_batch(sql)?),
         }
+    }
+
+    /// The database file, and its key.
+    pub(crate) fn file(&self) -> (std::path::PathBuf, DatabaseKey) {
+        (self.dir.path().join("roundsman.db"), DatabaseKey(self.database_key.0.clone()))
     }
 
     /// The database file past the server's rules.

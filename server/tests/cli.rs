@@ -10,6 +10,8 @@ use roundsman_protocol::api::{Checkin, DeviceState, EnrolAnswer};
 use roundsman_protocol::audit::{Action, AuditReport, Head, head_message};
 use roundsman_protocol::rescue::{Sealer, SegmentHead, SignedSegment};
 use roundsman_protocol::sync::{Change, Mutation};
+use roundsman_server::Admin;
+use roundsman_server::admin::Mapping;
 use roundsman_server::keyfile::{KeyFile, KeyKind};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -107,5 +109,39 @@ async fn verifying_the_audit_log_fails_and_names_the_entry_that_was_changed() ->
     let changed = run(data, &["audit", "verify"])?;
     assert!(!changed.status.success());
     assert!(says(&changed).contains("entry 2: an entry of the audit log was changed"), "{}", says(&changed));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verifying_everything_names_what_was_changed_past_the_running_server_and_fails() -> TestResult {
+    let rig = rig().await?;
+    let mapping = Mapping::guess(&["code".into(), "name".into(), "territory".into()]);
+    let file = "code,name,territory\nS1,Corner Shop,A\n";
+    rig.admin.import_customers(Admin::OPERATOR, file.as_bytes(), &mapping, &mut |_| {})?;
+    let data = rig.dir.path();
+    let sound = run(data, &["verify", "--contents"])?;
+    assert!(sound.status.success(), "{}", String::from_utf8_lossy(&sound.stderr));
+    let said = says(&sound);
+    assert!(said.contains("Nothing is wrong.") && said.contains("records"), "{said}");
+
+    let conn = rusqlite::Connection::open(data.join("roundsman.db"))?;
+    let key = std::fs::read_to_string(data.join("server.key"))?;
+    conn.execute_batch(&format!("PRAGMA key = \"x'{}'\"", key.trim()))?;
+    conn.execute("UPDATE record SET fields = replace(fields, 'Corner', 'Other')", [])?;
+    let changed = run(data, &["verify"])?;
+    let said = says(&changed);
+    assert!(!changed.status.success());
+    assert!(
+        said.contains("the record was changed past the server") && said.contains("territory/A"),
+        "{said}"
+    );
+    let id: Vec<u8> = conn.query_row("SELECT id FROM record", [], |row| row.get(0))?;
+    assert!(said.contains(&Uuid::from_slice(&id)?.to_string()), "{said}");
+    assert!(!said.contains("Shop") && !says(&changed).contains("Other"), "no field of it is told: {said}");
+    // Options that share a name would be one: `--attachments` for `--data`.
+    let help = run(data, &["serve", "--attachments", "elsewhere", "--help"])?;
+    assert!(help.status.success() && says(&help).contains("--attachments <DIR>"));
+    let nowhere = tempfile::tempdir()?;
+    assert!(!run(nowhere.path(), &["verify"])?.status.success(), "nothing was set up there");
     Ok(())
 }

@@ -43,6 +43,7 @@ mod reader;
 mod records;
 mod sealed;
 mod transfer;
+mod verify;
 
 pub use error::AttachmentError;
 pub use reader::AttachmentReader;

@@ -6,6 +6,7 @@ use super::{AttachmentError, Files};
 use crate::Error;
 use crate::platform::Disk;
 use crate::store::SealedFile;
+use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -83,6 +84,22 @@ impl AttachmentReader {
             self.keyring.with(|_| Ok(()))?;
         }
         Ok(read)
+    }
+
+    /// Opens every chunk, the padding too, and says what the content hashes to.
+    pub(super) fn read_through(&self) -> Result<[u8; 32], Error> {
+        let (mut hash, mut left) = (Sha256::new(), self.size);
+        let mut opened = self.buffer.lock();
+        for number in 0..self.chunks.header().chunks() {
+            self.load(number, &mut opened)?;
+            let content = opened.bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            hash.update(&opened.bytes[..content]);
+            left -= content as u64;
+        }
+        if left > 0 {
+            return Err(AttachmentError::Damaged.into());
+        }
+        Ok(hash.finalize().into())
     }
 
     /// Makes this chunk the opened one. The keys are asked for even if it is: they are gone when the vault is closed.

@@ -84,11 +84,7 @@ impl SealedOutbox {
         entropy: Arc<dyn Entropy>,
     ) -> io::Result<Self> {
         let dir = folder(vault);
-        let files = segments(&*disk, &dir)?;
-        // What this phone held under an identity it has no more is not this vault's, and bears no witness for it.
-        let own =
-            files.into_iter().filter(|file| file.summary.device.is_none_or(|device| device == to.device));
-        let segments = own.map(|file| (file.id, file.summary)).collect();
+        let segments = own_segments(&*disk, &dir, to.device)?;
         Ok(Self { dir, to, disk, entropy, state: Mutex::new(State { segments, open: None }) })
     }
 
@@ -100,6 +96,25 @@ impl SealedOutbox {
     /// The changes in the segments, but for those of commits that were taken back.
     pub fn changes(&self) -> HashSet<Uuid> {
         self.state().segments.values().flat_map(Summary::live).map(|(change, _)| change).collect()
+    }
+
+    /// Reads the segments on the disk anew, and goes on from what is there. The changes in them, as
+    /// [`changes`](Self::changes) says. Call it while nothing is committed.
+    ///
+    /// # Errors
+    /// The disk failed; what was known stands.
+    pub(crate) fn reread(&self) -> Result<HashSet<Uuid>, SealedError> {
+        {
+            let mut state = self.state();
+            let State { segments, open } = &mut *state;
+            *segments = own_segments(&*self.disk, &self.dir, self.to.device)?;
+            // What follows something that can't be read could not be read either.
+            open.take_if(|open| {
+                let there = segments.get(&open.segment).map_or(0, |summary| summary.changes.len());
+                there != open.changes
+            });
+        }
+        Ok(self.changes())
     }
 
     /// Seals the changes of a commit. They are on the disk when this returns: one write, unless they are too many
@@ -228,4 +243,11 @@ impl SealedOutbox {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What can be read of the segments in this folder. What this phone held under an identity it has no more is not this
+/// vault's, and bears no witness for it.
+fn own_segments(disk: &dyn Disk, dir: &Path, device: DeviceId) -> io::Result<BTreeMap<Uuid, Summary>> {
+    let own = |file: &SegmentFile| file.summary.device.is_none_or(|of| of == device);
+    Ok(segments(disk, dir)?.into_iter().filter(own).map(|file| (file.id, file.summary)).collect())
 }

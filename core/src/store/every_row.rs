@@ -1,4 +1,4 @@
-//! Everything as it is stored, for a simulation that compares phones with their server.
+//! Everything as it is stored, for a simulation that compares phones with their server, and damage to it for tests.
 
 use super::schema::tables;
 use super::{Store, StoreError, rows};
@@ -28,6 +28,11 @@ impl Store {
             }
             Ok(every)
         })
+    }
+
+    /// Runs a statement past everything that keeps the store; how many rows it changed.
+    pub(crate) fn behind(&self, sql: &str) -> Result<usize, StoreError> {
+        self.write(|edits| Ok(edits.connection.execute(sql, [])?))
     }
 
     /// Everything in the outbox, oldest first.

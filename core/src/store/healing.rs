@@ -28,6 +28,21 @@ pub(super) struct Compared {
     contents: BTreeSet<Bucket>,
     /// Buckets that were read anew. Once must be enough: a fault that stays is told and not tried again.
     healed: BTreeSet<Bucket>,
+    /// Buckets that differed still after that.
+    stays: BTreeSet<Bucket>,
+    /// Contents are compared also where something came with the answer: somebody waits for the result.
+    at_once: bool,
+}
+
+/// How the buckets compare with the server's, since [`Store::compare_contents`] was called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Comparison {
+    /// How many were compared by what they hold.
+    pub(crate) compared: u64,
+    /// How many were not: the server said nothing of them.
+    pub(crate) unknown: u64,
+    /// Those that differed, and whether they are the same now.
+    pub(crate) differed: Vec<(Bucket, bool)>,
 }
 
 /// How a bucket compares with the server's.
@@ -61,14 +76,25 @@ impl Store {
         if under_way && !self.write(|edits| edits.end_healing(checkpoint))? {
             return Ok(Verdict::Elsewhere);
         }
-        let contents = under_way || (quiet && !lock(&self.compared).contents.contains(bucket));
+        let contents = under_way || {
+            let compared = lock(&self.compared);
+            (quiet || compared.at_once) && !compared.contents.contains(bucket)
+        };
         let verdict = self.compare(checkpoint, contents)?;
         let mut compared = lock(&self.compared);
         if contents && verdict != Verdict::Elsewhere {
             compared.contents.insert(bucket.clone());
         }
-        let Verdict::Differs(difference) = verdict else { return Ok(verdict) };
+        let Verdict::Differs(difference) = verdict else {
+            if verdict == Verdict::Same {
+                compared.stays.remove(bucket);
+            }
+            return Ok(verdict);
+        };
         let again = compared.healed.insert(bucket.clone()) && !under_way;
+        if !again {
+            compared.stays.insert(bucket.clone());
+        }
         drop(compared);
         let difference = Difference { stays: !again, ..difference };
         self.write(|edits| edits.begin_healing(&difference))?;
@@ -109,9 +135,27 @@ impl Store {
         })
     }
 
-    /// Has every bucket compared by its contents at the next checkpoint.
+    /// Has every bucket compared by its contents at the next checkpoint, and read anew if it differs, whatever was done
+    /// before.
     pub fn compare_contents(&self) {
-        lock(&self.compared).contents.clear();
+        *lock(&self.compared) = Compared { at_once: true, ..Compared::default() };
+    }
+
+    /// What has come of that so far.
+    ///
+    /// # Errors
+    /// The store is closed or damaged.
+    pub(crate) fn comparison(&self) -> Result<Comparison, StoreError> {
+        let buckets: Vec<Bucket> = self.cursors()?.into_keys().collect();
+        let known = lock(&self.compared);
+        let compared = buckets.iter().filter(|bucket| known.contents.contains(*bucket)).count() as u64;
+        let mended = |bucket: &Bucket| known.contents.contains(bucket) && !known.stays.contains(bucket);
+        let all = known.healed.union(&known.stays);
+        Ok(Comparison {
+            compared,
+            unknown: buckets.len() as u64 - compared,
+            differed: all.map(|bucket| (bucket.clone(), mended(bucket))).collect(),
+        })
     }
 
     /// What the server has not been told about buckets that differed.

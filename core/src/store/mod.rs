@@ -32,6 +32,7 @@ mod secrets;
 mod shadow;
 mod terms;
 mod unsent_files;
+mod verify;
 
 pub(crate) use conflicts::lost;
 pub(crate) use edit::{Edits, Made};
@@ -246,7 +247,7 @@ mod tests {
         (dir, path, store)
     }
 
-    const KEY: StoreKey<'static> = StoreKey {
+    pub(in crate::store) const KEY: StoreKey<'static> = StoreKey {
         cipher: "x'555555555555555555555555555555555555555555555555555555555555555555555555555555555555555555555555'",
         digest: &[5; 32],
     };

@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Empties the search indexes, and begins to fill them anew.
-    pub(super) fn index_anew(&self) -> Result<(), StoreError> {
+    pub(crate) fn index_anew(&self) -> Result<(), StoreError> {
         tracing::warn!("a search index was not sound, and is made anew");
         self.write(|edits| {
             for table in tables() {
@@ -158,7 +158,7 @@ fn slice(
 }
 
 /// The terms of a row selected by [`Table::select`].
-fn terms_of(table: &Table, row: &Row<'_>) -> Result<String, StoreError> {
+pub(super) fn terms_of(table: &Table, row: &Row<'_>) -> Result<String, StoreError> {
     let mut texts = Vec::with_capacity(table.def.fields.len());
     for (at, field) in table.def.fields.iter().enumerate() {
         texts.push(match row.get_ref(FIRST_FIELD + at)? {

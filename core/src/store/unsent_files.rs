@@ -46,6 +46,12 @@ impl Records<'_> {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
+    /// Whether the server is still to be sent this.
+    pub(crate) fn is_unsent_file(&self, id: Uuid) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM unsent_file WHERE id = ?1)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0))?)
+    }
+
     /// How many attachments the server has not got, and their bytes.
     pub(crate) fn unsent_bytes(&self) -> Result<(u64, u64), StoreError> {
         let sql =

@@ -10,7 +10,9 @@ use super::{Vault, VaultError};
 use crate::platform::KeyAlias;
 use chrono::{DateTime, Utc};
 use roundsman_model::DeviceId;
-use roundsman_protocol::audit::{Action, AuditReport, Checkpoint, Head, MAX_ENTRIES, Object, head_message};
+use roundsman_protocol::audit::{
+    Action, AuditError, AuditReport, Checkpoint, Entry, Head, MAX_ENTRIES, Object, head_message,
+};
 use uuid::Uuid;
 
 /// The log's name in the vault's folder.
@@ -134,7 +136,30 @@ impl Vault {
     }
 }
 
+/// What a look at the chain on disk found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AuditCheck {
+    /// How many entries are in the log.
+    pub(crate) entries: u64,
+    /// What is wrong first, and the number of the entry.
+    pub(crate) fault: Option<(AuditError, u64)>,
+}
+
 impl Vault {
+    /// Recomputes the chain from the log, and compares it with its end in the control file and with what the server has
+    /// countersigned. Nothing is changed.
+    ///
+    /// # Errors
+    /// Not enrolled, or wiped; the disk failed.
+    pub(crate) fn verify_audit(&self) -> Result<AuditCheck, VaultError> {
+        let _writing = self.audit_gate();
+        let (device, known, stored) =
+            self.read(|record| (record.profile.device, record.audit.head, record.audit.stored))?;
+        let folder = self.folder();
+        let log = folder.disk.read(&folder.path(LOG))?.unwrap_or_default();
+        Ok(check(&log, device, known, stored))
+    }
+
     /// Whether the log holds an entry that the server has not countersigned.
     pub(super) fn audit_waits(&self) -> Result<bool, VaultError> {
         let stored = self.read(|record| record.audit.stored.seq)?;
@@ -152,6 +177,38 @@ impl Vault {
         }
         Ok(())
     }
+}
+
+/// Recomputes the chain of a log whose end is `known`, and of which the server has countersigned `stored`: what it covers
+/// may be gone.
+fn check(log: &[u8], device: DeviceId, known: Head, stored: Head) -> AuditCheck {
+    let mut check = AuditCheck::default();
+    // Before the first entry there may be others, which were dropped.
+    let first = entries(log).next().and_then(|bytes| Entry::from_bytes(bytes).ok());
+    let mut head = first.map_or(stored, |first| Head { seq: first.seq.saturating_sub(1), hash: first.prev });
+    let marked =
+        |head: Head| [stored, known].iter().all(|mark| mark.seq != head.seq || mark.hash == head.hash);
+    if head.seq > stored.seq {
+        check.fault = Some((AuditError::Gap, stored.seq + 1));
+    } else if !marked(head) {
+        check.fault = Some((AuditError::Edited, head.seq));
+    }
+    for bytes in entries(log) {
+        check.entries += 1;
+        if check.fault.is_some() {
+            continue;
+        }
+        match head.extend(device, bytes) {
+            Ok((next, _)) if marked(next) => head = next,
+            Ok((next, _)) => check.fault = Some((AuditError::Edited, next.seq)),
+            Err(kind) => check.fault = Some((kind, head.seq + 1)),
+        }
+    }
+    // One that is longer holds what a stop kept from being counted.
+    if check.fault.is_none() && head.seq < known.seq {
+        check.fault = Some((AuditError::Truncated, head.seq + 1));
+    }
+    check
 }
 
 /// The head after the entries that a stop kept from being counted.
@@ -178,7 +235,7 @@ fn whole_length(log: &[u8]) -> usize {
 }
 
 fn number(bytes: &[u8]) -> Option<u64> {
-    roundsman_protocol::audit::Entry::from_bytes(bytes).ok().map(|entry| entry.seq)
+    Entry::from_bytes(bytes).ok().map(|entry| entry.seq)
 }
 
 /// Reads a log that may hold anything.
@@ -225,6 +282,42 @@ mod tests {
         for cut in 0..=log.len() {
             assert_eq!(catch_up(&log[..cut], DEVICE, heads[4]), heads[4], "cut at {cut}");
             assert!(whole_length(&log[..cut]) <= cut);
+        }
+    }
+
+    #[test]
+    fn a_check_finds_every_entry_that_was_changed_cut_or_left_out() {
+        let (log, heads) = log(5);
+        let at: Vec<usize> = entries(&log)
+            .scan(0, |end, entry| {
+                *end += entry.len() + 2;
+                Some(*end)
+            })
+            .collect();
+        // What the server has may be gone from the beginning, and what was not counted yet may follow.
+        for stored in 0..=5 {
+            for dropped in 0..=stored {
+                let from = if dropped == 0 { 0 } else { at[dropped - 1] };
+                let found = check(&log[from..], DEVICE, heads[5], heads[stored]);
+                assert_eq!(
+                    found,
+                    AuditCheck { entries: 5 - dropped as u64, fault: None },
+                    "{stored} {dropped}"
+                );
+                let uncounted = check(&log[from..], DEVICE, heads[4.max(stored)], heads[stored]);
+                assert_eq!(uncounted.fault, None);
+            }
+        }
+        let fault = |log: &[u8]| check(log, DEVICE, heads[5], heads[2]).fault;
+        assert_eq!(fault(&log[..at[3]]), Some((AuditError::Truncated, 5)));
+        assert_eq!(fault(&log[..at[3] - 1]), Some((AuditError::Truncated, 4)), "what is torn is no entry");
+        assert_eq!(fault(&[]), Some((AuditError::Truncated, 3)));
+        assert_eq!(fault(&log[at[2]..]), Some((AuditError::Gap, 3)));
+        assert_eq!(fault(&[&log[..at[2]], &log[at[3]..]].concat()), Some((AuditError::Gap, 4)));
+        for byte in 0..log.len() {
+            let mut changed = log.clone();
+            changed[byte] ^= 1;
+            assert!(fault(&changed).is_some(), "byte {byte}");
         }
     }
 

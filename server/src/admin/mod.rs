@@ -24,6 +24,7 @@ mod roots;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod views;
 mod wipes;
 #[cfg(test)]

@@ -27,6 +27,21 @@ pub(crate) struct Contents {
     pub(super) limits: AttachmentLimits,
 }
 
+/// How sealed bytes lie in the object storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Not at all.
+    Missing,
+    /// More or fewer than there should be.
+    OtherSize,
+    /// As many as there should be.
+    There,
+    /// A part does not open.
+    Changed,
+    /// Every part opens, and this is the hash of what they hold.
+    Hash([u8; 32]),
+}
+
 impl Contents {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, limits: AttachmentLimits) -> Self {
         Self { store, limits }
@@ -88,6 +103,34 @@ impl Contents {
         let range = seal::range(content.size, number);
         let sealed = self.store.get_range(&whole_path(content.object), range).await?;
         Parts::of(content)?.open(number, &sealed).ok_or_else(|| Refusal::Object(changed()))
+    }
+
+    /// How the sealed bytes of a content that is stored lie there; read through and hashed if `whole` says so.
+    pub(crate) async fn look(&self, content: &StoredContent, whole: bool) -> Result<Look, Refusal> {
+        let found = match self.store.head(&whole_path(content.object)).await {
+            Ok(found) => found.size,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Look::Missing),
+            Err(error) => return Err(error.into()),
+        };
+        if found != seal::sealed_size(content.size) {
+            return Ok(Look::OtherSize);
+        }
+        if !whole {
+            return Ok(Look::There);
+        }
+        let parts = Parts::of(content)?;
+        let mut hash = Sha256::new();
+        for number in 0..seal::count(content.size) {
+            let range = seal::range(content.size, number);
+            let sealed = match self.store.get_range(&whole_path(content.object), range).await {
+                Ok(sealed) => sealed,
+                Err(object_store::Error::NotFound { .. }) => return Ok(Look::Missing),
+                Err(error) => return Err(error.into()),
+            };
+            let Some(part) = parts.open(number, &sealed) else { return Ok(Look::Changed) };
+            hash.update(&*part);
+        }
+        Ok(Look::Hash(hash.finalize().into()))
     }
 
     /// Removes everything whose name begins like this.

@@ -14,7 +14,7 @@ mod place;
 mod seal;
 mod take;
 
-pub(crate) use contents::Contents;
+pub(crate) use contents::{Contents, Look};
 pub(crate) use give::{Given, give};
 pub(crate) use housekeeping::{forget_lost, forget_with, go_along, go_away, return_with, sweep};
 pub(crate) use place::open as open_place;

@@ -65,6 +65,11 @@ pub(super) fn count(size: u64) -> u64 {
     size.div_ceil(PART)
 }
 
+/// How many bytes all sealed parts have together.
+pub(super) fn sealed_size(size: u64) -> u64 {
+    size.saturating_add(count(size).saturating_mul(GROWTH))
+}
+
 /// Where a sealed part lies among the others.
 pub(super) fn range(size: u64, number: u64) -> Range<u64> {
     let start = number * (PART + GROWTH);

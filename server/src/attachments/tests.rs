@@ -291,3 +291,50 @@ async fn attachments_follow_their_customer_into_another_territory() -> TestResul
     assert_eq!(code(stage.fetch(&stage.phone, id, 0).await), Some(ErrorCode::NotFound));
     Ok(())
 }
+
+#[tokio::test]
+async fn content_that_is_missing_cut_or_changed_is_found_by_a_check_of_everything() -> TestResult {
+    use crate::verify::FindingKind;
+    let mut stage = Stage::new(AttachmentLimits::default())?;
+    let content = photo(PART as usize + 777);
+    let (id, _) = stage.describe(content.len() as u64, sha256(&[&content]))?;
+    stage.send(id, 0, &content[..PART as usize]).await?;
+    let (admin, sound) = (stage.org.admin.clone(), |contents| {
+        let report = stage.org.admin.verify(contents, &mut |_, _| {})?;
+        Ok::<_, Box<dyn std::error::Error>>((report.is_sound(), report.checked))
+    });
+    let (is_sound, checked) = sound(true)?;
+    assert!(is_sound && checked.contents == 0, "what is on its way is not looked for");
+    stage.send(id, PART, &content[PART as usize..]).await?;
+    let (is_sound, checked) = sound(true)?;
+    assert_eq!((is_sound, checked.contents, checked.content_bytes), (true, 1, content.len() as u64));
+    let file = stage.files().pop().ok_or("no file")?;
+    let whole = std::fs::read(&file)?;
+    let found = |contents| -> TestResult<Vec<(FindingKind, Option<Uuid>)>> {
+        let report = admin.verify(contents, &mut |_, _| {})?;
+        Ok(report.findings.iter().map(|finding| (finding.kind, finding.id)).collect())
+    };
+
+    let mut changed = whole.clone();
+    changed[PART as usize + 60] ^= 1;
+    std::fs::write(&file, &changed)?;
+    assert!(found(false)?.is_empty(), "it has the right size");
+    assert_eq!(found(true)?, [(FindingKind::ContentChanged, Some(id))]);
+    std::fs::write(&file, &whole[1..])?;
+    assert_eq!(found(false)?, [(FindingKind::ContentSize, Some(id))]);
+    std::fs::remove_file(&file)?;
+    assert_eq!(found(false)?, [(FindingKind::ContentMissing, Some(id))]);
+    std::fs::write(&file, &whole)?;
+    assert!(found(true)?.is_empty());
+
+    // A removal takes it out of what stands, and it can be brought back: so its content is looked for.
+    stage.org.admin.remove_customer(stage.org.boss, stage.customer)?;
+    assert!(found(true)?.is_empty());
+    std::fs::remove_file(&file)?;
+    assert_eq!(found(false)?, [(FindingKind::ContentMissing, Some(id))]);
+    std::fs::write(&file, &whole)?;
+    stage.org.admin.restore_customer(stage.org.boss, stage.customer)?;
+    stage.org.tamper("DELETE FROM content")?;
+    assert_eq!(found(false)?, [(FindingKind::ContentUnknown, Some(id))]);
+    Ok(())
+}

@@ -1,17 +1,17 @@
-//! Where `serve` keeps the content of attachments.
+//! Where the content of attachments is kept, and how much of it.
 
 use anyhow::{Context, Result};
 use clap::Args;
 use roundsman_server::{AttachmentConfig, AttachmentLimits, AttachmentPlace, S3, Secret};
 use std::path::PathBuf;
 
-/// Options of `serve` about attachments.
+/// Options that say where the content of attachments is kept.
 #[derive(Args)]
-pub(crate) struct AttachmentArgs {
+pub(crate) struct PlaceArgs {
     /// Where to keep the content of attachments: a folder; for instances on several machines, one that they share.
     /// Default: DATA/attachments
-    #[arg(long = "attachments", value_name = "DIR", conflicts_with = "s3_bucket")]
-    dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", conflicts_with = "s3_bucket")]
+    attachments: Option<PathBuf>,
     /// Keeps the content of attachments in this bucket of Amazon S3, or of anything that speaks its protocol. The access key
     /// is taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
     #[arg(long, value_name = "NAME")]
@@ -22,6 +22,13 @@ pub(crate) struct AttachmentArgs {
     /// The address of a server that is not Amazon's: https://host:port
     #[arg(long, value_name = "URL", requires = "s3_bucket")]
     s3_endpoint: Option<String>,
+}
+
+/// Options of `serve` about attachments.
+#[derive(Args)]
+pub(crate) struct AttachmentArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
     /// The most MiB of one attachment.
     #[arg(long, value_name = "MIB", default_value_t = AttachmentLimits::default().one >> 20)]
     attachment_mib: u64,
@@ -33,16 +40,16 @@ pub(crate) struct AttachmentArgs {
     attachments_gib: u64,
 }
 
-impl AttachmentArgs {
+impl PlaceArgs {
     /// As the server takes it.
-    pub(crate) fn config(self) -> Result<AttachmentConfig> {
+    pub(crate) fn place(self) -> Result<AttachmentPlace> {
         let told = |name: &'static str| {
             std::env::var(name)
                 .ok()
                 .filter(|value| !value.is_empty())
                 .with_context(|| format!("set {name} to the bucket's access key"))
         };
-        let place = match (self.s3_bucket, self.dir) {
+        Ok(match (self.s3_bucket, self.attachments) {
             (Some(bucket), _) => AttachmentPlace::S3(S3 {
                 bucket,
                 region: self.s3_region,
@@ -52,12 +59,18 @@ impl AttachmentArgs {
             }),
             (None, Some(dir)) => AttachmentPlace::Folder(dir),
             (None, None) => AttachmentPlace::DataFolder,
-        };
+        })
+    }
+}
+
+impl AttachmentArgs {
+    /// As the server takes it.
+    pub(crate) fn config(self) -> Result<AttachmentConfig> {
         let limits = AttachmentLimits {
             one: self.attachment_mib.saturating_mul(1 << 20),
             device: self.attachments_device_gib.saturating_mul(1 << 30),
             all: self.attachments_gib.saturating_mul(1 << 30),
         };
-        Ok(AttachmentConfig { place, limits })
+        Ok(AttachmentConfig { place: self.place.place()?, limits })
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod locks;
 pub(crate) mod policy;
 pub(crate) mod rescue;
 pub(crate) mod roots;
+pub(crate) mod verify;
 pub(crate) mod wipes;
 
 use std::fmt::Display;

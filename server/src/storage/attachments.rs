@@ -36,6 +36,8 @@ pub struct Waste {
 pub trait AttachmentsRead {
     /// What there is of an attachment's content.
     fn content(&self, attachment: Uuid) -> Result<Option<StoredContent>>;
+    /// Content that has come whole, by its attachment's id, after this one.
+    fn contents_after(&self, attachment: Uuid, limit: usize) -> Result<Vec<StoredContent>>;
     /// What is attached to a record.
     fn attachments_of(&self, record: Uuid) -> Result<Vec<StoredRecord>>;
     /// What was attached to a record, was removed, and can be brought back.

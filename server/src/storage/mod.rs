@@ -31,7 +31,7 @@ pub use fleet::{
     CommandState, FleetRead, FleetWrite, RefreshToken, StoredCommand, StoredDevice, StoredForm,
     StoredMutation, StoredReceipt, StoredShare, StoredTicket,
 };
-pub use integrity::{IntegrityRead, IntegrityWrite, LogLine};
+pub use integrity::{CheckedRecord, IntegrityRead, IntegrityWrite, LogFault, LogFinding};
 pub use notice::Notice;
 pub use people::{AdminAct, PeopleRead, PeopleWrite, StoredSession, StoredUser};
 pub use records::{LogEntry, LogRow, RecordsRead, RecordsWrite, StoredConflict, StoredRecord};
@@ -39,6 +39,8 @@ pub use removed::{RemovedRead, RemovedWrite, StoredRemoval};
 pub use rescue::{
     RescueFilter, RescueRead, RescueState, RescueWrite, StoredRescue, StoredSegment, StoredWaiting,
 };
+
+pub(crate) use sql::contents_of;
 
 use std::error::Error;
 use tokio::sync::broadcast;
@@ -68,6 +70,9 @@ pub enum StorageError {
     /// The address of the database can't be used.
     #[error("the database's address can't be used: {0}")]
     Address(&'static str),
+    /// The database was written by an earlier version, and was to be left as it is.
+    #[error("the database was written by an earlier version of the server; start this one once first")]
+    Older,
     /// The database was written by a later version.
     #[error("the database was written by a later version of the server; use that one")]
     Newer,

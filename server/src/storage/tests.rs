@@ -271,6 +271,7 @@ fn the_servers_rules_hold_on_postgresql() -> TestResult {
             "rescue::",
             "console::",
             "upkeep::",
+            "verify::",
         ])
         .arg("--test-threads=2")
         .env("ROUNDSMAN_TEST_STORAGE", "postgres")
@@ -279,5 +280,30 @@ fn the_servers_rules_hold_on_postgresql() -> TestResult {
     assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
     let passed = said.split("test result: ok. ").nth(1).and_then(|rest| rest.split(' ').next());
     assert!(passed.ok_or("no result")?.parse::<u32>()? > 60, "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_database_that_is_opened_as_it_is_stays_so_and_must_be_of_this_version() -> TestResult {
+    for place in Place::both()? {
+        let as_is = || -> Result<Box<dyn Storage>, StorageError> {
+            let key = DatabaseKey(Zeroizing::new([7; 32]));
+            Ok(match &place {
+                Place::File(dir) => Box::new(Sqlite::open_as_is(&dir.path().join("roundsman.db"), key)?),
+                Place::Postgres(database) => Box::new(Reached::connect(database)?.open_as_is(&key)?),
+            })
+        };
+        put(place.open()?.as_ref(), &[customer(1, "A1", "One")])?;
+        assert!(as_is()?.read()?.record("customer", id(1))?.is_some());
+        let (older, newer) = match &place {
+            Place::File(_) => ("PRAGMA user_version = 3", "PRAGMA user_version = 99"),
+            Place::Postgres(_) => ("UPDATE roundsman SET version = 3", "UPDATE roundsman SET version = 99"),
+        };
+        place.tamper(older)?;
+        assert!(matches!(as_is(), Err(StorageError::Older)));
+        assert!(matches!(as_is(), Err(StorageError::Older)), "it was not brought up to date");
+        place.tamper(newer)?;
+        assert!(matches!(as_is(), Err(StorageError::Newer)));
+    }
     Ok(())
 }

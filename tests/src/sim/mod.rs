@@ -21,7 +21,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What must hold after every quiet period, and what breaks it.
-pub const INVARIANTS: [(&str, &str); 14] = [
+pub const INVARIANTS: [(&str, &str); 15] = [
     ("phones_equal_server", "a phone that is in step holds a row that the server has not, or has otherwise"),
     (
         "cursor_never_skips",
@@ -36,7 +36,8 @@ pub const INVARIANTS: [(&str, &str); 14] = [
     ("wiped_holds_nothing", "a wiped phone still opens, or holds a database or keys"),
     ("wiped_work_is_rescued", "unsent work of a wiped phone did not reach the organisation"),
     ("audit_chain_whole", "a chain of the audit log is broken, or a phone's report did not fit"),
-    ("store_is_sound", "a phone's store is not of one state"),
+    ("store_is_sound", "a phone's store is not of one state, or a check of the phone found something"),
+    ("server_is_sound", "the server's sums, logs, chains, search or contents don't agree"),
     ("heals", "with the network back, a phone does not come into step with the server"),
     ("taps_work", "work on a phone failed though nothing was wrong"),
 ];

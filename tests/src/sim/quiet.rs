@@ -44,11 +44,25 @@ impl World {
             self.journal.open().find("heals", format!("after {ROUNDS} rounds {unsettled}"));
             return;
         }
+        self.verify_phones().await;
         self.check();
         let weather = self.weather;
         for slot in 0..self.phones.len() {
             let seed = self.chance.below(u64::MAX);
             self.phones[slot].network.weather(weather, seed);
+        }
+    }
+
+    /// Has every phone check itself, end to end. Nothing is to be found, and nothing to be mended.
+    async fn verify_phones(&mut self) {
+        for slot in 0..self.phones.len() {
+            let verified = self.phones[slot].client.verify(&()).await;
+            let wrong = match verified {
+                Ok(verified) if verified.is_sound() && verified.server.is_ok() => continue,
+                Ok(verified) => format!("{:?}, {:?}", verified.findings, verified.server),
+                Err(error) => name(error),
+            };
+            self.journal.open().find("store_is_sound", format!("phone {slot}: {wrong}"));
         }
     }
 

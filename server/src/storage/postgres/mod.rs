@@ -17,6 +17,7 @@ use crate::Database;
 use link::Link;
 use pool::{Conn, Pool};
 use seal::Sealer;
+use std::cmp;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
@@ -70,6 +71,20 @@ impl Reached {
     pub(crate) fn open(self, key: &DatabaseKey) -> Result<Postgres> {
         let sealer = Sealer::new(key)?;
         migrate(&self.conn, &sealer)?;
+        self.over(sealer)
+    }
+
+    /// Opens the database of this version, and writes nothing.
+    pub(crate) fn open_as_is(self, key: &DatabaseKey) -> Result<Postgres> {
+        let sealer = Sealer::new(key)?;
+        match version(&self.conn, &sealer)?.unwrap_or(0).cmp(&MIGRATIONS.len()) {
+            cmp::Ordering::Less => Err(StorageError::Older),
+            cmp::Ordering::Equal => self.over(sealer),
+            cmp::Ordering::Greater => Err(StorageError::Newer),
+        }
+    }
+
+    fn over(self, sealer: Sealer) -> Result<Postgres> {
         let channel = self.conn.query("SELECT 'roundsman_' || md5(current_schema()) AS channel", &[])?;
         let channel: String = channel
             .first()
@@ -90,19 +105,23 @@ impl Reached {
     }
 }
 
+/// How many migrations this database has seen, if any; and whether this is its key.
+fn version(conn: &Conn, sealer: &Sealer) -> Result<Option<usize>> {
+    let found = conn.query("SELECT version, probe FROM roundsman", &[])?;
+    let Some(row) = found.first() else { return Ok(None) };
+    let damaged = |_| StorageError::Damaged("version");
+    sealer.open("probe", row.try_get(1).map_err(damaged)?)?;
+    let version = row.try_get::<_, i64>(0).map_err(damaged)?;
+    usize::try_from(version).map(Some).map_err(|_| StorageError::Damaged("version"))
+}
+
 /// Runs the migrations that this database has not seen, as the one writer.
 fn migrate(conn: &Conn, sealer: &Sealer) -> Result<()> {
     conn.batch(&format!("BEGIN; {BE_THE_WRITER}"))?;
     let done = (|| {
         conn.batch("CREATE TABLE IF NOT EXISTS roundsman (version BIGINT NOT NULL, probe BYTEA NOT NULL)")?;
-        let found = conn.query("SELECT version, probe FROM roundsman", &[])?;
-        let damaged = |_| StorageError::Damaged("version");
-        let version = match found.first() {
-            Some(row) => {
-                sealer.open("probe", row.try_get(1).map_err(damaged)?)?;
-                usize::try_from(row.try_get::<_, i64>(0).map_err(damaged)?)
-                    .map_err(|_| StorageError::Damaged("version"))?
-            }
+        let version = match version(conn, sealer)? {
+            Some(version) => version,
             None => {
                 let probe = sealer.seal("probe", b"roundsman")?;
                 conn.execute(

@@ -79,6 +79,15 @@ impl Database for Transaction<'_> {
         dialect::tsquery(query)
     }
 
+    fn search_rows(&self) -> (&'static str, &'static str) {
+        ("record_search", "n")
+    }
+
+    // It has programs of its own for that, and a role of the server's may not call them.
+    fn faults(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     fn index_terms(&self, n: i64, terms: &str) -> Result<()> {
         let n = Param::Int(n);
         if terms.is_empty() {

@@ -14,22 +14,35 @@ fn label(attachment: &Uuid) -> String {
     format!("content/{attachment}")
 }
 
+const CONTENT: &str = "attachment, device, object, key, size, received, stored";
+
+impl Tx<'_> {
+    fn stored_content(&self, row: &Row<'_>) -> Result<StoredContent> {
+        let attachment = id(row, "attachment")?;
+        let key = Zeroizing::new(row.get("key")?);
+        Ok(StoredContent {
+            attachment,
+            device: DeviceId(id(row, "device")?),
+            object: id(row, "object")?,
+            key: self.database.opened(&label(&attachment), key)?,
+            size: number(row, "size")?,
+            received: number(row, "received")?,
+            stored: number(row, "stored")? != 0,
+        })
+    }
+}
+
 impl AttachmentsRead for Tx<'_> {
     fn content(&self, attachment: Uuid) -> Result<Option<StoredContent>> {
-        let read = |row: &Row<'_>| {
-            let key = Zeroizing::new(row.get("key")?);
-            Ok(StoredContent {
-                attachment,
-                device: DeviceId(id(row, "device")?),
-                object: id(row, "object")?,
-                key: self.database.opened(&label(&attachment), key)?,
-                size: number(row, "size")?,
-                received: number(row, "received")?,
-                stored: number(row, "stored")? != 0,
-            })
-        };
-        let sql = "SELECT device, object, key, size, received, stored FROM content WHERE attachment = ?1";
-        self.one(sql, params![blob(&attachment)], read)
+        let sql = format!("SELECT {CONTENT} FROM content WHERE attachment = ?1");
+        self.one(&sql, params![blob(&attachment)], |row| self.stored_content(row))
+    }
+
+    fn contents_after(&self, attachment: Uuid, limit: usize) -> Result<Vec<StoredContent>> {
+        let sql = format!(
+            "SELECT {CONTENT} FROM content WHERE stored <> 0 AND attachment > ?1 ORDER BY attachment LIMIT ?2"
+        );
+        self.all(&sql, params![blob(&attachment), limit as i64], |row| self.stored_content(row))
     }
 
     fn attachments_of(&self, of: Uuid) -> Result<Vec<StoredRecord>> {

@@ -2,10 +2,13 @@
 
 use super::records::{COLUMNS, record};
 use super::{Row, Tx, blob, bytes, id, maybe_bytes, number, params};
-use crate::storage::{IntegrityRead, IntegrityWrite, LogLine, Result, StorageError, StoredRecord};
-use roundsman_model::{Bucket, Rev, Seq, entity};
+use crate::storage::{
+    CheckedRecord, IntegrityRead, IntegrityWrite, LogFault, LogFinding, Result, StorageError, StoredRecord,
+};
+use roundsman_model::{Bucket, Rev, entity};
 use roundsman_protocol::integrity::{Sum, Sums, contents};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// Records that are read at once.
 const SLICE: usize = 1_000;
@@ -19,7 +22,7 @@ fn sums_of(row: &Row<'_>) -> Result<Sums> {
 }
 
 /// The hash of what a record holds, as every device of this version counts it.
-pub(super) fn contents_of(record: &StoredRecord) -> Sum {
+pub(crate) fn contents_of(record: &StoredRecord) -> Sum {
     let fields = record.fields.clone();
     let fields = entity(&record.entity).map_or_else(|| record.fields.clone(), |def| def.tolerate(fields));
     contents(&record.entity, record.id, record.rev, &fields)
@@ -70,31 +73,95 @@ impl IntegrityRead for Tx<'_> {
         self.all(sql, params![], |row| Ok((Bucket(row.get("bucket")?), sums_of(row)?)))
     }
 
-    fn heads(&self) -> Result<Vec<(Bucket, Seq)>> {
-        let sql = "SELECT name, last_seq FROM bucket ORDER BY name";
-        self.all(sql, params![], |row| Ok((Bucket(row.get("name")?), Seq(number(row, "last_seq")?))))
-    }
-
-    fn records_after(&self, n: i64, limit: usize) -> Result<Vec<(i64, StoredRecord)>> {
-        let sql = format!("SELECT n, {COLUMNS} FROM record WHERE removed = 0 AND n > ?1 ORDER BY n LIMIT ?2");
-        self.all(&sql, params![n, limit as i64], |row| Ok((row.get("n")?, record(row)?)))
-    }
-
-    fn log_lines(&self, bucket: &Bucket, after: Seq, limit: usize) -> Result<Vec<LogLine>> {
-        let sql = "SELECT seq, entity, record, removed_rev FROM log WHERE bucket = ?1 AND seq > ?2
-             ORDER BY seq LIMIT ?3";
-        self.all(sql, params![bucket.0, after.0 as i64, limit as i64], |row| {
-            let removed: Option<i64> = row.get("removed_rev")?;
-            let removed = removed.map(u64::try_from).transpose();
-            Ok(LogLine {
-                seq: Seq(number(row, "seq")?),
+    fn records_after(&self, n: i64, limit: usize) -> Result<Vec<CheckedRecord>> {
+        let (index, key) = self.database.search_rows();
+        let sql = format!(
+            "SELECT n, {COLUMNS}, contents, CASE WHEN EXISTS (SELECT 1 FROM {index} s WHERE s.{key} = record.n) THEN 1 ELSE 0 END
+             AS indexed FROM record WHERE removed = 0 AND n > ?1 ORDER BY n LIMIT ?2"
+        );
+        self.all(&sql, params![n, limit as i64], |row| {
+            // Whatever can't be read of it, the others can.
+            let whole = record(row).ok();
+            let indexed: i64 = row.get("indexed")?;
+            Ok(CheckedRecord {
+                n: row.get("n")?,
                 entity: row.get("entity")?,
-                record: id(row, "record")?,
-                removed: removed.map_err(|_| StorageError::Damaged("number"))?.map(Rev),
+                id: id(row, "id").unwrap_or(Uuid::nil()),
+                rev: Rev(number(row, "rev").unwrap_or(0)),
+                bucket: Bucket(row.get("bucket")?),
+                record: whole,
+                counted: maybe_bytes(row, "contents").ok().flatten().map(|bytes| Sum::from_bytes(&bytes)),
+                indexed: indexed != 0,
             })
         })
     }
+
+    fn log_lines(&self) -> Result<u64> {
+        let lines = self.one("SELECT count(*) AS lines FROM log", params![], |row| number(row, "lines"))?;
+        Ok(lines.unwrap_or(0))
+    }
+
+    fn log_faults(&self, limit: usize) -> Result<Vec<LogFinding>> {
+        let mut found = Vec::new();
+        // The newest line of all is never superseded, so the log ends where the bucket says.
+        let ends = "SELECT b.name AS bucket FROM bucket b WHERE b.last_seq <>
+                (SELECT coalesce(max(l.seq), 0) FROM log l WHERE l.bucket = b.name)
+                OR EXISTS (SELECT 1 FROM log l WHERE l.bucket = b.name AND l.seq < 1)
+             UNION SELECT l.bucket FROM log l WHERE NOT EXISTS (SELECT 1 FROM bucket b WHERE b.name = l.bucket)
+             LIMIT ?1";
+        self.each(ends, params![limit as i64], |row| {
+            let bucket = Bucket(row.get("bucket")?);
+            found.push(LogFinding { fault: LogFault::End, bucket, record: None });
+            Ok(true)
+        })?;
+        for (fault, sql) in LOG_FAULTS {
+            self.each(sql, params![limit as i64], |row| {
+                let record = Some((row.get("entity")?, id(row, "record").unwrap_or(Uuid::nil())));
+                found.push(LogFinding { fault, bucket: Bucket(row.get("bucket")?), record });
+                Ok(true)
+            })?;
+        }
+        Ok(found)
+    }
+
+    fn words_of_nothing(&self) -> Result<u64> {
+        let (index, key) = self.database.search_rows();
+        let sql = format!(
+            "SELECT count(*) AS words FROM {index} s WHERE NOT EXISTS
+             (SELECT 1 FROM record r WHERE r.n = s.{key} AND r.removed = 0)"
+        );
+        Ok(self.one(&sql, params![], |row| number(row, "words"))?.unwrap_or(0))
+    }
+
+    fn database_faults(&self) -> Result<Vec<String>> {
+        self.database.faults()
+    }
 }
+
+/// Each fault of lines and records, and how it is found. `?1` is the most that are told.
+const LOG_FAULTS: [(LogFault, &str); 4] = [
+    (
+        LogFault::NotLogged,
+        "SELECT r.entity, r.id AS record, r.bucket FROM record r WHERE r.removed = 0 AND NOT EXISTS (SELECT 1 FROM log l
+         WHERE l.bucket = r.bucket AND l.entity = r.entity AND l.record = r.id AND l.removed_rev IS NULL) LIMIT ?1",
+    ),
+    (
+        LogFault::RemovalNotLogged,
+        "SELECT r.entity, r.id AS record, r.bucket FROM record r WHERE r.removed <> 0 AND NOT EXISTS (SELECT 1 FROM log l
+         WHERE l.bucket = r.bucket AND l.entity = r.entity AND l.record = r.id AND l.removed_rev = r.rev) LIMIT ?1",
+    ),
+    (
+        LogFault::NotThere,
+        "SELECT l.entity, l.record, l.bucket FROM log l LEFT JOIN record r ON r.entity = l.entity AND r.id = l.record
+         WHERE l.removed_rev IS NULL AND (r.n IS NULL OR r.removed <> 0 OR r.bucket <> l.bucket) LIMIT ?1",
+    ),
+    (
+        LogFault::NotGone,
+        "SELECT l.entity, l.record, l.bucket FROM log l LEFT JOIN record r ON r.entity = l.entity AND r.id = l.record
+         WHERE l.removed_rev IS NOT NULL AND (r.n IS NULL OR (r.removed = 0 AND r.bucket = l.bucket)
+         OR l.removed_rev > r.rev OR l.removed_rev < 1) LIMIT ?1",
+    ),
+];
 
 impl IntegrityWrite for Tx<'_> {
     fn recount(&mut self) -> Result<()> {
@@ -103,9 +170,10 @@ impl IntegrityWrite for Tx<'_> {
         let mut last = i64::MIN;
         loop {
             let records = self.records_after(last, SLICE)?;
-            let Some((end, _)) = records.last() else { break };
-            last = *end;
-            for (n, record) in records {
+            let Some(end) = records.last() else { break };
+            last = end.n;
+            for CheckedRecord { n, record, .. } in records {
+                let record = record.ok_or(StorageError::Damaged("record"))?;
                 let held = contents_of(&record);
                 self.run(
                     "UPDATE record SET contents = ?2 WHERE n = ?1",

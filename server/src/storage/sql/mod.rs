@@ -17,6 +17,7 @@ mod removed;
 mod rescue;
 mod value;
 
+pub(crate) use integrity::contents_of;
 pub(super) use value::{Cell, Cells, Param, Row};
 
 use super::{Notice, ReadTx, Result, StorageError, WriteTx};
@@ -44,6 +45,12 @@ pub(super) trait Database {
 
     /// A query as [`roundsman_model::search::query`] makes it, as this database takes it.
     fn search_query(&self, query: &str) -> String;
+
+    /// The table with a row for each record that the search has words of, and its column with the record's number.
+    fn search_rows(&self) -> (&'static str, &'static str);
+
+    /// What the database finds wrong with its own tables and indexes.
+    fn faults(&self) -> Result<Vec<String>>;
 
     /// Puts terms in the place of those that a record was found by.
     fn index_terms(&self, n: i64, terms: &str) -> Result<()>;

@@ -5,8 +5,9 @@ use super::{NOTICES, Notice, ReadTx, Result, Storage, StorageError, WriteTx};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql};
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{self, AtomicI64};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -24,6 +25,9 @@ const MIGRATIONS: &[&str] = &[
 
 /// How long to wait for another process, the command line on the same machine, that is writing.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// The most faults that a check of the database tells.
+const MOST_FAULTS: usize = 100;
 
 /// How many idle readers are kept.
 const READERS: usize = 8;
@@ -47,6 +51,20 @@ impl Sqlite {
     pub(crate) fn open(path: &Path, key: DatabaseKey) -> Result<Self> {
         let mut writer = connect(path, &key)?;
         migrate(&mut writer)?;
+        Self::over(path, key, writer)
+    }
+
+    /// Opens the database of this version, and writes nothing.
+    pub(crate) fn open_as_is(path: &Path, key: DatabaseKey) -> Result<Self> {
+        let conn = connect(path, &key)?;
+        match version(&conn)?.cmp(&MIGRATIONS.len()) {
+            Ordering::Less => Err(StorageError::Older),
+            Ordering::Equal => Self::over(path, key, conn),
+            Ordering::Greater => Err(StorageError::Newer),
+        }
+    }
+
+    fn over(path: &Path, key: DatabaseKey, writer: Connection) -> Result<Self> {
         let notices = broadcast::Sender::new(NOTICES);
         let seen = AtomicI64::new(data_version(&writer)?);
         let (path, writer) = (path.to_owned(), Mutex::new(writer));
@@ -93,8 +111,7 @@ pub(crate) fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
 
 fn migrate(conn: &mut Connection) -> Result<()> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let done = usize::try_from(version).map_err(|_| StorageError::Damaged("version"))?;
+    let done = version(&tx)?;
     if done > MIGRATIONS.len() {
         return Err(StorageError::Newer);
     }
@@ -104,6 +121,12 @@ fn migrate(conn: &mut Connection) -> Result<()> {
     tx.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
     tx.commit()?;
     Ok(())
+}
+
+/// How many migrations this database has seen.
+fn version(conn: &Connection) -> Result<usize> {
+    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    usize::try_from(version).map_err(|_| StorageError::Damaged("version"))
 }
 
 impl Storage for Sqlite {
@@ -130,7 +153,7 @@ impl Storage for Sqlite {
 
     fn look(&self) -> Result<()> {
         let version = data_version(&self.writer.lock().unwrap_or_else(PoisonError::into_inner))?;
-        if self.seen.swap(version, Ordering::Relaxed) != version {
+        if self.seen.swap(version, atomic::Ordering::Relaxed) != version {
             let _nobody = self.notices.send(Notice::Anything);
         }
         Ok(())
@@ -201,6 +224,35 @@ impl Database for Transaction<'_> {
 
     fn search_query(&self, query: &str) -> String {
         query.to_owned()
+    }
+
+    fn search_rows(&self) -> (&'static str, &'static str) {
+        // FTS5 keeps a row here for each that it has indexed (<https://sqlite.org/fts5.html#the_docsize_table>).
+        ("record_search_docsize", "id")
+    }
+
+    fn faults(&self) -> Result<Vec<String>> {
+        // An index of the search as this connection last saw it lacks what others have merged since, and would be called
+        // damaged.
+        let refresh = "SELECT EXISTS (SELECT 1 FROM record_search WHERE record_search MATCH 'a') AS n";
+        let mut faults = Vec::new();
+        self.each(refresh, &[], &mut |_| Ok(true))?;
+        self.each(&format!("PRAGMA integrity_check({MOST_FAULTS})"), &[], &mut |row| {
+            let verdict: String = row.get("integrity_check")?;
+            if verdict != "ok" {
+                faults.push(verdict);
+            }
+            Ok(true)
+        })?;
+        self.each("PRAGMA foreign_key_check", &[], &mut |row| {
+            let (table, parent): (String, String) = (row.get("table")?, row.get("parent")?);
+            let fault = format!("a row of {table} names one of {parent} that is not there");
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+            Ok(true)
+        })?;
+        Ok(faults)
     }
 
     fn index_terms(&self, n: i64, terms: &str) -> Result<()> {
