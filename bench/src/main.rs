@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the tables go to the terminal")]
 
+mod all;
 mod attachments;
 mod bare;
 mod initial_sync;
 mod latency;
 mod line;
 mod office;
+mod peers;
 mod process;
 mod report;
 mod store;
@@ -27,8 +29,8 @@ use workload::Load;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  cargo run --release -p roundsman-bench -- wipe\n  \
-    cargo run --release -p roundsman-bench -- store"
+    after_help = "Examples:\n  cargo run --release -p roundsman-bench -- all --write docs/benchmarks.md\n  \
+    cargo run --release -p roundsman-bench -- wipe"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,6 +39,30 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Everything, one after the other, and a page of it. Takes about half an hour.
+    #[command(after_help = "Examples:\n  \
+        cargo run --release -p roundsman-bench -- all --write docs/benchmarks.md\n  \
+        cargo run -p roundsman-bench -- all --quick --no-peers")]
+    All {
+        #[command(flatten)]
+        choice: all::Choice,
+    },
+    /// The same work done by other systems: installs them with npm, and needs Node 20.
+    #[command(after_help = "Examples:\n  cargo run --release -p roundsman-bench -- peers\n  \
+        cargo run --release -p roundsman-bench -- peers --customers 10000 --visits 1000 --runs 3")]
+    Peers {
+        #[command(flatten)]
+        load: Load,
+        /// Visits to send.
+        #[arg(long, default_value_t = 10_000)]
+        visits: usize,
+        /// Changes from one client to another.
+        #[arg(long, default_value_t = 200)]
+        changes: usize,
+        /// Runs, of which the median is shown.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
     /// A phone's first sync over TLS from a real server, beside SQLCipher alone.
     #[command(after_help = "Examples:\n  cargo run --release -p roundsman-bench -- initial-sync\n  \
         cargo run --release -p roundsman-bench -- initial-sync --customers 57156 --stores stores.csv")]
@@ -152,6 +178,12 @@ async fn main() -> anyhow::Result<()> {
         Command::Office { setting } => return office::serve(&setting).await,
         Command::SyncAPhone { folder } => return initial_sync::phone(&folder).await,
         Command::SendFromAPhone { folder, visits } => return upload::phone(&folder, visits).await,
+        Command::All { choice } => return all::run(&choice).await,
+        Command::Peers { load, visits, changes, runs } => {
+            let reports = peers::run(&load, peers::Size { visits, changes, runs }).await?;
+            reports.iter().for_each(|report| println!("{report}"));
+            return Ok(());
+        }
         Command::InitialSync { load, runs } => block_in_place(|| initial_sync::run(&load, runs))?.report,
         Command::Upload { size, visits, runs } => {
             block_in_place(|| upload::run(&size.load(), visits, runs))?.report
@@ -159,7 +191,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Latency { size, changes } => latency::run(&size.load(), changes).await?.report,
         Command::Wire { size, runs } => wire::run(&size.load(), runs).await?,
         Command::Use { load, visits } => block_in_place(|| use_at_size::run(&load, visits))?,
-        Command::Attachments { runs } => block_in_place(|| attachments::run(runs))?,
+        Command::Attachments { runs } => block_in_place(|| attachments::run(runs, false))?,
         Command::Wipe { runs } => wipe::run(runs, false).await?,
         Command::Store { runs, customers } => block_in_place(|| store::run(runs, customers))?,
     };
