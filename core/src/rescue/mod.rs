@@ -60,6 +60,8 @@ struct State {
     segments: BTreeMap<Uuid, Summary>,
     /// The segment that takes the next change.
     open: Option<Open>,
+    /// Whether the folder is known to be on the disk. Each segment but the first is spared that step.
+    made: bool,
 }
 
 struct Open {
@@ -89,7 +91,7 @@ impl SealedOutbox {
         let own =
             files.into_iter().filter(|file| file.summary.device.is_none_or(|device| device == to.device));
         let segments = own.map(|file| (file.id, file.summary)).collect();
-        Ok(Self { dir, to, disk, entropy, state: Mutex::new(State { segments, open: None }) })
+        Ok(Self { dir, to, disk, entropy, state: Mutex::new(State { segments, open: None, made: false }) })
     }
 
     /// The highest number of a commit that is announced and not taken back; `None` if there is no segment.
@@ -117,6 +119,7 @@ impl SealedOutbox {
                 Err(error) => {
                     // What is torn must stay the last of its file.
                     state.open = None;
+                    state.made = false;
                     if let Err(error) = self.take_back(&mut state, commit) {
                         tracing::warn!(%error, "a change that was not committed is still in the sealed outbox");
                     }
@@ -165,7 +168,7 @@ impl SealedOutbox {
         commit: u64,
         changes: &'c [Plain],
     ) -> Result<&'c [Plain], SealedError> {
-        let State { segments, open } = state;
+        let State { segments, open, made } = state;
         open.take_if(|open| open.changes >= MAX_CHANGES || open.bytes >= FULL);
         let open = match open {
             Some(open) => open,
@@ -185,9 +188,9 @@ impl SealedOutbox {
             sealed += 1;
         }
         if fresh {
-            self.disk.create_dir_all(&self.dir)?;
-            if let Some(vault) = self.dir.parent() {
-                self.disk.sync_dir(vault)?;
+            if !*made {
+                self.disk.create_dir_all(&self.dir)?;
+                *made = true;
             }
             // Known before it is written: a part of it may come to be there.
             segments.insert(open.segment, Summary::default());
