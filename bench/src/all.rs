@@ -94,10 +94,11 @@ impl Page {
         }
         writeln!(
             text,
-            "This page is the output of one command, and is not written by hand:\n\n```console\n{COMMAND}\n```\n\n\
+            "This page is the output of one command, and is not written by hand:\n\n```console\n{COMMAND}{}\n```\n\n\
             {}\n\nEach figure stands beside a baseline of the same run, so that the ratio says more than the machine. Bare \
             SQLCipher is its own plain loop with the same ciphers and durability; a round trip is an HTTPS request to the \
             same server that touches no disk.\n\n## Goals\n",
+            if choice.stores.is_some() { " --stores stores.csv" } else { "" },
             machine()?
         )?;
         writeln!(text, "{}", Goal::table(self.0.iter().flat_map(|report| &report.goals)))?;

@@ -55,8 +55,9 @@ pub(crate) fn run(load: &Load, runs: usize) -> Result<Found> {
     }
     let of = |what: fn(&Told) -> f64| median(told.iter().map(what).collect());
     let count = customers.len() as f64;
+    let title = if load.stores.is_some() { "Initial sync of real stores" } else { "Initial sync" };
     let mut report = Report::new(
-        "Initial sync",
+        title,
         format!(
             "{}: from the request to a store that is whole, indexed and searchable, over TLS from a real server. \
             Medians of {runs} runs.",
@@ -75,9 +76,10 @@ pub(crate) fn run(load: &Load, runs: usize) -> Result<Found> {
     line("sync: request to usable, indexed and searchable", of(|it| it.done_s));
     report.table(table);
     let ratio = 100.0 * all / of(|it| it.done_s);
-    report.at_least("initial sync: rate beside bare SQLCipher with a search index", ratio, 60.0, "%");
+    let goal = |what| format!("{}: {what}", title.to_lowercase());
+    report.at_least(&goal("rate beside bare SQLCipher with a search index"), ratio, 60.0, "%");
     let grown = of(|it| it.peak_kib.saturating_sub(it.idle_kib) as f64) / 1024.0;
-    report.at_most("initial sync: memory of the phone's process above idle", grown, 64.0, "MiB");
+    report.at_most(&goal("memory of the phone's process above idle"), grown, 64.0, "MiB");
     report.note(format!(
         "The bare loop is the fastest of {} (rows in a transaction: {BATCHES:?}). Processor time of the phone: {} s, of \
         the loop: {} s. Received: {} MB.",
