@@ -149,5 +149,5 @@ fn machine() -> Result<String> {
 
 /// Rows of a CSV file.
 fn lines(path: &Path) -> Result<usize> {
-    Ok(csv::Reader::from_path(path)?.records().filter(Result::is_ok).count())
+    Ok(csv::Reader::from_path(path)?.records().flatten().count())
 }

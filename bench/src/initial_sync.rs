@@ -137,7 +137,7 @@ pub(crate) async fn phone(folder: &Path) -> Result<()> {
     let report = client.sync(&stored).await?;
     let (done, cpu) = (begun.elapsed(), processor()?.saturating_sub(cpu));
     let found = client.customers()?.search("oak", 50)?.len() + client.customers()?.search("7", 50)?.len();
-    let peak_kib = memory.peak_kib()?;
+    let (idle_kib, peak_kib) = memory.peak()?;
     let (first, last) = *stored.0.lock().unwrap_or_else(PoisonError::into_inner);
     let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at - begun).as_secs_f64();
     let told = Told {
@@ -146,7 +146,7 @@ pub(crate) async fn phone(folder: &Path) -> Result<()> {
         done_s: done.as_secs_f64(),
         rows: report.received,
         bytes: report.bytes_down,
-        idle_kib: memory.idle_kib,
+        idle_kib,
         peak_kib,
         cpu_s: cpu.as_secs_f64(),
         found,

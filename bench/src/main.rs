@@ -181,7 +181,9 @@ async fn main() -> anyhow::Result<()> {
         Command::All { choice } => return all::run(&choice).await,
         Command::Peers { load, visits, changes, runs } => {
             let reports = peers::run(&load, peers::Size { visits, changes, runs }).await?;
-            reports.iter().for_each(|report| println!("{report}"));
+            for report in reports {
+                println!("{report}");
+            }
             return Ok(());
         }
         Command::InitialSync { load, runs } => block_in_place(|| initial_sync::run(&load, runs))?.report,

@@ -70,7 +70,7 @@ pub(crate) fn processor() -> Result<Duration> {
 /// Memory of this process from a moment on.
 pub(crate) struct Memory {
     /// Kibibytes at that moment.
-    pub(crate) idle_kib: u64,
+    idle_kib: u64,
 }
 
 impl Memory {
@@ -81,9 +81,9 @@ impl Memory {
         Ok(Self { idle_kib })
     }
 
-    /// Kibibytes at most since then.
-    pub(crate) fn peak_kib(&self) -> Result<u64> {
-        figure("VmHWM")
+    /// Kibibytes at that moment, and at most since then.
+    pub(crate) fn peak(self) -> Result<(u64, u64)> {
+        Ok((self.idle_kib, figure("VmHWM")?))
     }
 }
 

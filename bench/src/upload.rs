@@ -132,14 +132,16 @@ pub(crate) async fn phone(folder: &Path, visits: usize) -> Result<()> {
     let memory = Memory::watch()?;
     let (begun, cpu) = (Instant::now(), processor()?);
     let report = client.sync(&()).await?;
+    let sent = begun.elapsed();
+    let (idle_kib, peak_kib) = memory.peak()?;
     let told = Told {
         written_s: written.as_secs_f64(),
-        sent_s: begun.elapsed().as_secs_f64(),
+        sent_s: sent.as_secs_f64(),
         sent: report.sent,
         requests: report.requests,
         bytes: report.bytes_up,
-        idle_kib: memory.idle_kib,
-        peak_kib: memory.peak_kib()?,
+        idle_kib,
+        peak_kib,
         cpu_s: processor()?.saturating_sub(cpu).as_secs_f64(),
     };
     ensure!(client.outbox()?.count()? == 0, "something is unsent");
