@@ -1,5 +1,6 @@
 //! How fast attachments are sealed to the disk and opened from it, beside a copy of the same bytes to the same disk.
 
+use crate::report::{Report, Table, short};
 use anyhow::{Context, Result};
 use roundsman_core::attachments::{
     AttachedTo, AttachmentKind, AttachmentLimits, AttachmentSeams, Attachments, NewAttachment,
@@ -31,13 +32,14 @@ struct Times {
     open: Duration,
 }
 
-pub(crate) fn run(runs: usize) -> Result<()> {
-    println!("Attachments to the disk and from it, {runs} of each size; the medians, in MB/s\n");
-    println!(
-        "{:>8}  {:>8}  {:>8}  {:>6}  {:>8}  {:>8}  {:>6}",
-        "size", "copy", "seal", "ratio", "read", "open", "ratio"
+pub(crate) fn run(runs: usize, quick: bool) -> Result<Report> {
+    anyhow::ensure!(runs > 0, "at least one of each size");
+    let mut report = Report::new(
+        "Attachments",
+        format!("To the disk and from it, {runs} of each size; the medians, in MB/s."),
     );
-    for (name, size) in SIZES {
+    let mut table = Table::new(["size", "copy", "seal", "ratio", "read", "open", "ratio"]);
+    for (name, size) in SIZES.into_iter().take(if quick { 1 } else { SIZES.len() }) {
         let times = (0..runs).map(|_| once(size)).collect::<Result<Vec<_>>>()?;
         let speed = |of: fn(&Times) -> Duration| {
             let mut all: Vec<_> = times.iter().map(of).collect();
@@ -46,17 +48,15 @@ pub(crate) fn run(runs: usize) -> Result<()> {
         };
         let (copy, seal) = (speed(|times| times.copy), speed(|times| times.seal));
         let (read, open) = (speed(|times| times.read), speed(|times| times.open));
-        println!(
-            "{name:>8}  {copy:>8.0}  {seal:>8.0}  {:>6.2}  {read:>8.0}  {open:>8.0}  {:>6.2}",
-            seal / copy,
-            open / read
-        );
+        let [copied, sealed, plain, opened] = [copy, seal, read, open].map(|speed| format!("{speed:.0}"));
+        table.row([name.to_owned(), copied, sealed, short(seal / copy), plain, opened, short(open / read)]);
     }
-    println!(
-        "\nCopy: the bytes in a file, synced, renamed, its folder synced. Read: the bytes of that file."
+    report.table(table);
+    report.note(
+        "Copy: the bytes in a file, synced, renamed, its folder synced. Read: the bytes of that file. Both files are in the \
+        system's cache when they are read.",
     );
-    println!("Both files are in the system's cache when they are read.");
-    Ok(())
+    Ok(report)
 }
 
 fn once(size: usize) -> Result<Times> {

@@ -1,6 +1,6 @@
 //! SQLCipher and nothing else: the same rows in a plain loop, which is what a store is measured against.
 
-use crate::initial_sync::processor;
+use crate::process::processor;
 use crate::workload::{COLUMNS, Customer};
 use anyhow::Result;
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params};
@@ -88,13 +88,21 @@ impl Bare {
 
     /// Plans a visit and keeps the change to send, in one transaction: what one durable write takes at the least.
     pub(crate) fn plan(&self, visit: Uuid, customer: Uuid, day: &str) -> Result<()> {
+        self.plan_all(std::iter::once((visit, customer)), day)
+    }
+
+    /// The same for several visits, by their ids and their customers', in one transaction.
+    pub(crate) fn plan_all(&self, visits: impl Iterator<Item = (Uuid, Uuid)>, day: &str) -> Result<()> {
         let tx = Transaction::new_unchecked(&self.0, TransactionBehavior::Immediate)?;
-        tx.prepare_cached(
-            "INSERT INTO visit (id, customer, rep, territory, state, day) VALUES (?1, ?2, ?3, 'NJ', 'planned', ?4)",
-        )?
-        .execute(params![visit.as_bytes(), customer.as_bytes(), [7_u8; 16], day])?;
-        let change = format!("{{\"id\":\"{visit}\",\"customer\":\"{customer}\",\"day\":\"{day}\"}}");
-        tx.prepare_cached("INSERT INTO outbox (change) VALUES (?1)")?.execute([change])?;
+        for (visit, customer) in visits {
+            tx.prepare_cached(
+                "INSERT INTO visit (id, customer, rep, territory, state, day)
+                 VALUES (?1, ?2, ?3, 'NJ', 'planned', ?4)",
+            )?
+            .execute(params![visit.as_bytes(), customer.as_bytes(), [7_u8; 16], day])?;
+            let change = format!("{{\"id\":\"{visit}\",\"customer\":\"{customer}\",\"day\":\"{day}\"}}");
+            tx.prepare_cached("INSERT INTO outbox (change) VALUES (?1)")?.execute([change])?;
+        }
         Ok(tx.commit()?)
     }
 }

@@ -1,6 +1,7 @@
 //! What the store costs beside SQLCipher alone: digests, the index and the bookkeeping of a sync in a pull, the check of
 //! every digest, and the seal of each change.
 
+use crate::report::{Report, Table, ms, short};
 use anyhow::{Context, Result};
 use roundsman_core::customers::Customers;
 use roundsman_core::model::{Bucket, DeviceId, Fields, OrgId, Rev, Seq, Value};
@@ -39,7 +40,7 @@ struct Times {
     sealed: Duration,
 }
 
-pub(crate) fn run(runs: usize, customers: usize) -> Result<()> {
+pub(crate) fn run(runs: usize, customers: usize) -> Result<Report> {
     anyhow::ensure!(runs > 0 && customers >= PAGE, "at least one run, of {PAGE} customers or more");
     let times = (0..runs).map(|_| measure(customers)).collect::<Result<Vec<_>>>()?;
     let median = |of: fn(&Times) -> Duration| {
@@ -47,26 +48,26 @@ pub(crate) fn run(runs: usize, customers: usize) -> Result<()> {
         all.sort_unstable();
         all[all.len() / 2]
     };
-    println!("Medians of {runs} runs; each line beside its baseline of the same run\n");
-    println!("{:<46}  {:>10}  {:>10}  {:>6}", "", "baseline", "store", "ratio");
-    let line = |what: &str, baseline: Duration, store: Duration| {
+    let mut report = Report::new(
+        "The store beside SQLCipher alone",
+        format!("Medians of {runs} runs; each line beside its baseline of the same run."),
+    );
+    let mut table = Table::new(["", "baseline", "store", "ratio"]);
+    let mut line = |what: &str, baseline: Duration, store: Duration| {
         let ratio = store.as_secs_f64() / baseline.as_secs_f64();
-        println!("{what:<46}  {:>10}  {:>10}  {ratio:>6.2}", ms(baseline), ms(store));
+        table.row([what.to_owned(), ms(baseline), ms(store), short(ratio)]);
     };
     line(&format!("{customers} new customers"), median(|it| it.bare[0]), median(|it| it.store[0]));
     line(&format!("{customers} changed customers"), median(|it| it.bare[1]), median(|it| it.store[1]));
     line("check of all of them", median(|it| it.own_check), median(|it| it.check));
     line("one change, sealed", median(|it| it.pulled), median(|it| it.sealed));
-    println!(
-        "\nBaselines: the same rows in a table of SQLCipher's with an index for the search, {PAGE} in a transaction;
-SQLCipher's and SQLite's own integrity checks of the same file; the same customer as a page of one row from the
-server, which is a commit that seals nothing."
-    );
-    Ok(())
-}
-
-pub(crate) fn ms(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1_000.0)
+    report.table(table);
+    report.note(format!(
+        "Baselines: the same rows in a table of SQLCipher's with an index for the search, {PAGE} in a transaction; \
+        SQLCipher's and SQLite's own integrity checks of the same file; the same customer as a page of one row from the \
+        server, which is a commit that seals nothing."
+    ));
+    Ok(report)
 }
 
 fn measure(customers: usize) -> Result<Times> {

@@ -2,9 +2,9 @@
 //! list, an unlock without the passcode's hashing.
 
 use crate::bare::Bare;
-use crate::initial_sync::Load;
-use crate::store::{KEY, ms, sealed_outbox, timed};
-use crate::workload::{Customer, Dice};
+use crate::report::{Report, Table, ms, percentile, short, thousands};
+use crate::store::{KEY, sealed_outbox, timed};
+use crate::workload::{Customer, Dice, Load};
 use anyhow::Result;
 use roundsman_core::customers::Customers;
 use roundsman_core::model::{Bucket, Fields, Rev, Seq, UserId, Value};
@@ -12,7 +12,6 @@ use roundsman_core::platform::{OsEntropy, SystemClock};
 use roundsman_core::protocol::sync::{Page, Row};
 use roundsman_core::store::{Arrival, Store};
 use roundsman_core::visits::Visits;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -35,18 +34,16 @@ const OPENS: usize = 9;
 /// Who makes the visits.
 const ME: UserId = UserId(Uuid::from_u128(7));
 
-pub(crate) fn run(load: &Load, visits: usize) -> Result<()> {
+pub(crate) fn run(load: &Load, visits: usize) -> Result<Report> {
     let customers = load.read()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store.db");
     let store = Store::create(&path, &KEY, sealed_outbox(folder.path())?)?;
-    println!("{} customers and {visits} visits; storing them …", customers.len());
     fill(&store, &customers, visits)?;
     let bare = Bare::create(&folder.path().join("bare.db"))?;
     bare.load(&customers, customers.len())?;
     let bare = bare.with_visits()?;
 
-    println!("\n{:<44}  {:>10}  {:>10}  {:>10}", "", "median", "p99", "longest");
     let mut opens = Vec::new();
     let mut store = store;
     for _ in 0..OPENS {
@@ -55,11 +52,9 @@ pub(crate) fn run(load: &Load, visits: usize) -> Result<()> {
         store = Store::open(&path, &KEY, sealed_outbox(folder.path())?, 0)?;
         opens.push(begun.elapsed());
     }
-    line("open, after a clean close", &mut opens);
     let store = Arc::new(store);
     let services = Customers::new(Arc::clone(&store), Arc::new(SystemClock), Arc::new(OsEntropy));
-    line("search, as it is typed (goal: p99 10 ms)", &mut searches(&services, &customers)?);
-    line("a page of 50 of the list (goal: p99 2 ms)", &mut pages(&services)?);
+    let (mut searches, mut pages) = (searches(&services, &customers)?, pages(&services)?);
 
     let rep = Visits::new(Arc::clone(&store), Arc::new(SystemClock), Arc::new(OsEntropy), ME);
     let day = chrono::NaiveDate::default();
@@ -69,23 +64,29 @@ pub(crate) fn run(load: &Load, visits: usize) -> Result<()> {
         least.push(timed(|| bare.plan(Uuid::now_v7(), customer, "1970-01-01"))?);
         own.push(timed(|| Ok(rep.plan(customer, day, None).map(drop)?))?);
     }
-    line("one visit written and sealed", &mut own);
-    line("the same write in a bare loop", &mut least);
-    println!(
-        "\nratio of the medians of a write: {:.2} (goal: 1.5)",
-        own[WRITES / 2].as_secs_f64() / least[WRITES / 2].as_secs_f64()
-    );
     let check = timed(|| Ok(store.check()?))?;
-    println!("check of the whole store: {}", ms(check));
-    println!("{}", sizes(&path)?);
-    Ok(())
-}
 
-/// Sorts times, and prints what most and what few had to wait.
-fn line(what: &str, times: &mut [Duration]) {
-    times.sort_unstable();
-    let at = |part: usize| ms(times[(times.len() - 1) * part / 100]);
-    println!("{what:<44}  {:>10}  {:>10}  {:>10}", at(50), at(99), at(100));
+    let about = format!("A phone with {} and {} visits.", load.about(), thousands(visits as u64));
+    let mut report = Report::new("What a rep waits for", about);
+    let mut table = Table::new(["", "median", "p99", "longest"]);
+    let mut line = |what: &str, times: &mut [Duration]| {
+        let [half, most, longest] = [50, 99, 100].map(|part| ms(percentile(times, part)));
+        table.row([what.to_owned(), half, most, longest]);
+    };
+    line("open, after a clean close", &mut opens);
+    line("search, as it is typed", &mut searches);
+    line("a page of 50 of the list", &mut pages);
+    line("one visit written and sealed", &mut own);
+    line("bare SQLCipher: the same write", &mut least);
+    report.table(table);
+    let millis = |times: &mut [Duration], part| percentile(times, part).as_secs_f64() * 1e3;
+    report.at_most("search as it is typed: p99", millis(&mut searches, 99), 10.0, "ms");
+    report.at_most("a page of 50 of the list: p99", millis(&mut pages, 99), 2.0, "ms");
+    let ratio = millis(&mut own, 50) / millis(&mut least, 50);
+    report.at_most("one visit written: beside the same write of bare SQLCipher", ratio, 1.5, "times as long");
+    let size = std::fs::metadata(&path)?.len() as f64 / 1e6;
+    report.note(format!("A check of the whole store takes {}. Its file has {} MB.", ms(check), short(size)));
+    Ok(report)
 }
 
 fn fill(store: &Store, customers: &[Customer], visits: usize) -> Result<()> {
@@ -171,9 +172,4 @@ fn pages(services: &Customers) -> Result<Vec<Duration>> {
         last = page.last().map(Into::into);
     }
     Ok(times)
-}
-
-fn sizes(path: &Path) -> Result<String> {
-    let bytes = std::fs::metadata(path)?.len();
-    Ok(format!("the store's file: {:.1} MB", bytes as f64 / 1e6))
 }

@@ -1,6 +1,7 @@
 //! How long a wipe takes until nothing can be read any more, whatever the vault holds.
 
-use anyhow::{Context, Result};
+use crate::report::{Report, Table, ms, short};
+use anyhow::{Context, Result, ensure};
 use roundsman_core::platform::{Disk, KeyAlias, KeyError, OsEntropy, PlatformKeys, RealDisk, SoftwareKeys};
 use roundsman_core::{Client, Config, HttpsTransport};
 use roundsman_tests::meddler::Meddler;
@@ -59,11 +60,15 @@ impl PlatformKeys for TimedKeys {
     }
 }
 
-pub(crate) async fn run(runs: usize) -> Result<()> {
-    println!("From the wipe's arrival to destroyed keys (keys in files), {runs} wipes of each size\n");
-    println!("{:>8}  {:>9}  {:>9}  {:>9}  {:>9}", "vault", "median", "longest", "files gone", "ratio");
-    let mut baseline = None;
-    for (name, size) in SIZES {
+pub(crate) async fn run(runs: usize, quick: bool) -> Result<Report> {
+    ensure!(runs > 0, "at least one run");
+    let mut report = Report::new(
+        "Wipe",
+        format!("From the wipe's arrival to destroyed keys (keys in files), {runs} wipes of each size."),
+    );
+    let mut table = Table::new(["vault", "median", "longest", "files gone", "beside the smallest"]);
+    let (mut baseline, mut worst) = (None, 0.0_f64);
+    for (name, size) in SIZES.into_iter().take(if quick { 1 } else { SIZES.len() }) {
         let mut times = Vec::new();
         for _ in 0..runs {
             times.push(wipe(size).await?);
@@ -72,23 +77,23 @@ pub(crate) async fn run(runs: usize) -> Result<()> {
         let (keys, files): (Vec<_>, Vec<_>) = times.into_iter().unzip();
         let (median, longest) = (keys[runs / 2], keys[runs - 1]);
         let base = *baseline.get_or_insert(median);
-        println!(
-            "{name:>8}  {:>9}  {:>9}  {:>10}  {:>8.2}",
-            ms(median),
-            ms(longest),
-            ms(files[runs / 2]),
-            median.as_secs_f64() / base.as_secs_f64()
-        );
+        let ratio = median.as_secs_f64() / base.as_secs_f64();
+        worst = worst.max(ratio);
+        table.row([name.to_owned(), ms(median), ms(longest), ms(files[runs / 2]), short(ratio)]);
     }
-    println!("\nThe ratio is to the smallest vault's median.");
-    println!(
-        "One small file, replaced and synced on the same disk: {} (median of {REPLACED}).",
+    report.table(table);
+    report.at_most(
+        "wipe: keys destroyed, of the largest vault beside the smallest",
+        worst,
+        1.5,
+        "times as long",
+    );
+    report.note(format!(
+        "One small file, replaced and synced on the same disk: {} (median of {REPLACED}). An open vault with its keys in \
+        files takes 13 syncs until the keys are gone: a slow disk shows in every line alike.",
         ms(replace()?)
-    );
-    println!(
-        "An open vault with its keys in files takes 13 syncs until the keys are gone: a slow disk shows in every line alike."
-    );
-    Ok(())
+    ));
+    Ok(report)
 }
 
 /// How long the disk takes to replace one small file and bring it to the medium: what a wipe is made of.
@@ -102,10 +107,6 @@ fn replace() -> Result<Duration> {
     }
     times.sort_unstable();
     Ok(times[times.len() / 2])
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1_000.0)
 }
 
 /// Wipes one phone; how long until the keys are destroyed, and until the files are gone.

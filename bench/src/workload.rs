@@ -1,9 +1,53 @@
 //! Customers to measure with: made up from a seed, or read from a file of real stores.
 
+use crate::report::thousands;
 use anyhow::{Context, Result};
 use roundsman_core::model::{Fields, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use uuid::Uuid;
+
+/// The seed of the made-up customers.
+const SEED: u64 = 7;
+
+/// Which customers.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Load {
+    /// How many customers.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) customers: usize,
+    /// A CSV file of real stores to take them from, whose columns have the names of fields.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stores: Option<PathBuf>,
+}
+
+impl Load {
+    pub(crate) fn read(&self) -> Result<Vec<Customer>> {
+        match &self.stores {
+            Some(path) => real(path, self.customers),
+            None => Ok(customers(SEED, self.customers).collect()),
+        }
+    }
+
+    /// The same with another number of them.
+    pub(crate) fn with(&self, customers: usize) -> Self {
+        Self { customers, ..self.clone() }
+    }
+
+    /// The same as arguments of a command.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        let mut args = vec!["--customers".to_owned(), self.customers.to_string()];
+        if let Some(path) = &self.stores {
+            args.extend(["--stores".to_owned(), path.display().to_string()]);
+        }
+        args
+    }
+
+    /// What they are, for a reader.
+    pub(crate) fn about(&self) -> String {
+        let what = if self.stores.is_some() { "real stores" } else { "customers" };
+        format!("{} {what} of {} to {} bytes", thousands(self.customers as u64), SIZE.0, SIZE.1)
+    }
+}
 
 /// The columns of a customer, in the order of [`Customer::texts`].
 pub(crate) const COLUMNS: [&str; 14] = [

@@ -65,6 +65,25 @@ fn a_lease_warns_then_closes_the_vault_until_the_server_is_reached() {
 }
 
 #[test]
+fn a_turn_that_brings_a_lease_alone_takes_two_writes() {
+    let (mut office, phone) = leased();
+    let app = phone.start().unwrap();
+    app.talk(&mut office).unwrap();
+    for _ in 0..2 {
+        phone.clock.advance(4 * DAY);
+        meet(&mut office, &phone);
+        let (before, turns) = (phone.disk.writes(), office.turns.len());
+        app.talk(&mut office).unwrap();
+        assert_eq!(phone.disk.writes() - before, 2, "the turn's id, then its end with the lease");
+        assert_eq!(state(&app), LeaseState::Fresh);
+        let [.., last, this] = office.turns.as_slice() else { panic!("two turns") };
+        assert_eq!(office.turns.len(), turns + 1);
+        assert_eq!(this.counter, last.counter + 1, "the turn before it has ended");
+        assert_ne!((this.nonce, this.attempt), (last.nonce, last.attempt));
+    }
+}
+
+#[test]
 fn a_device_that_never_got_a_lease_has_none() {
     let mut office = Office::new();
     let phone = Phone::enrolled(&mut office);

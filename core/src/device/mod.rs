@@ -257,7 +257,11 @@ impl Device {
         talk: &mut Talk,
         events: &mut Vec<DeviceEvent>,
     ) -> Result<(), VaultError> {
-        self.end_turn(answer.nonce.as_deref());
+        let mut ended = self.ended(answer.nonce.as_deref());
+        // The lease is stored with the end of the turn, if it is all that the answer brings: one write in place of two.
+        if !(brings_only_a_lease(answer) && self.vault.state() == VaultState::Ready) {
+            self.end_turn(ended.take());
+        }
         self.drop_confirmed(answer.receipts_stored, talk)?;
         if self.vault.state() == VaultState::Wiped {
             return Ok(());
@@ -287,8 +291,9 @@ impl Device {
             events.extend(self.obey(envelope, unsent, close, talk)?);
         }
         if self.vault.state() != VaultState::Wiping {
-            events.extend(self.take_terms(answer, talk)?);
+            events.extend(self.take_terms(answer, talk, &mut ended)?);
         }
+        self.end_turn(ended);
         self.take_share(answer, unsent.is_some(), talk)
     }
 
@@ -320,4 +325,15 @@ impl Device {
     fn talk(&self) -> MutexGuard<'_, Talk> {
         self.talk.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether there is nothing else to store.
+fn brings_only_a_lease(answer: &CheckinAnswer) -> bool {
+    answer.lease.is_some()
+        && answer.receipts_stored == 0
+        && answer.roots.is_empty()
+        && answer.escrow_receipt.is_none()
+        && answer.audit_checkpoint.is_none()
+        && answer.commands.is_empty()
+        && answer.policy.is_none()
 }

@@ -3,7 +3,7 @@
 
 use super::{Device, DeviceEvent, Talk, VaultError, VaultState};
 use crate::vault::{Renewal, Share};
-use roundsman_protocol::api::CheckinAnswer;
+use roundsman_protocol::api::{CheckinAnswer, Turn};
 use roundsman_protocol::command::{Command, Refusal};
 use roundsman_protocol::envelope::Envelope;
 use roundsman_protocol::root_bundle::{RootBundle, RootBundleError};
@@ -95,11 +95,13 @@ impl Device {
         Ok(Ok(root.version))
     }
 
-    /// Takes a policy and a lease. One that is not valid changes nothing.
+    /// Takes a policy and a lease. One that is not valid changes nothing. A turn that has ended is stored with the lease,
+    /// and is taken from `ended` then.
     pub(super) fn take_terms(
         &self,
         answer: &CheckinAnswer,
         talk: &mut Talk,
+        ended: &mut Option<Turn>,
     ) -> Result<Option<DeviceEvent>, VaultError> {
         if let Some(policy) = &answer.policy
             && let Err(error) = self.vault.renew_policy(policy)?
@@ -108,8 +110,8 @@ impl Device {
         }
         let Some(lease) = &answer.lease else { return Ok(None) };
         let given = self.vault.read(|record| record.last_seq)?.max(talk.given);
-        match self.vault.renew_lease(lease, given)? {
-            Ok(Renewal::Kept) => talk.withheld = Withheld::No,
+        match self.vault.renew_lease(lease, given, *ended)? {
+            Ok(Renewal::Kept) => (talk.withheld, *ended) = (Withheld::No, None),
             Ok(Renewal::Older) => {}
             Ok(Renewal::Withheld { head }) => return Ok(talk.withheld.missing(head)),
             Err(error) => tracing::warn!(%error, "the server's lease is not valid"),

@@ -33,19 +33,18 @@ impl Device {
         })
     }
 
-    /// The report was answered: the next one names this nonce. If that can't be stored, the next report is a repeat
-    /// of this one.
-    pub(super) fn end_turn(&self, nonce: Option<&[u8]>) {
-        // A server that keeps no turns sends none.
-        let Some(nonce) = nonce.and_then(|nonce| <[u8; 16]>::try_from(nonce).ok()) else { return };
-        // An answer to nothing, or the same answer again.
-        if !self.vault.read(|record| record.turn.attempt != NONE).unwrap_or(false) {
-            return;
-        }
-        let ended = self.vault.update(|record| {
-            record.turn = Turn { counter: record.turn.counter.saturating_add(1), nonce, attempt: NONE };
-        });
-        if let Err(error) = ended {
+    /// What the next report names after this answer. `None` if it ends no turn: the server keeps none, or it is an answer
+    /// to nothing, or the same answer again.
+    pub(super) fn ended(&self, nonce: Option<&[u8]>) -> Option<Turn> {
+        let nonce = nonce.and_then(|nonce| <[u8; 16]>::try_from(nonce).ok())?;
+        let turn = self.vault.read(|record| record.turn).ok().filter(|turn| turn.attempt != NONE)?;
+        Some(Turn { counter: turn.counter.saturating_add(1), nonce, attempt: NONE })
+    }
+
+    /// Ends the turn. If that can't be stored, the next report is a repeat of this one.
+    pub(super) fn end_turn(&self, next: Option<Turn>) {
+        let Some(next) = next else { return };
+        if let Err(error) = self.vault.update(|record| record.turn = next) {
             tracing::warn!(%error, "the end of a turn could not be stored");
         }
     }

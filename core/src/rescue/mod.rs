@@ -60,6 +60,8 @@ struct State {
     segments: BTreeMap<Uuid, Summary>,
     /// The segment that takes the next change.
     open: Option<Open>,
+    /// Whether the folder is known to be on the disk. Each segment but the first is spared that step.
+    made: bool,
 }
 
 struct Open {
@@ -85,7 +87,7 @@ impl SealedOutbox {
     ) -> io::Result<Self> {
         let dir = folder(vault);
         let segments = own_segments(&*disk, &dir, to.device)?;
-        Ok(Self { dir, to, disk, entropy, state: Mutex::new(State { segments, open: None }) })
+        Ok(Self { dir, to, disk, entropy, state: Mutex::new(State { segments, open: None, made: false }) })
     }
 
     /// The highest number of a commit that is announced and not taken back; `None` if there is no segment.
@@ -132,6 +134,7 @@ impl SealedOutbox {
                 Err(error) => {
                     // What is torn must stay the last of its file.
                     state.open = None;
+                    state.made = false;
                     if let Err(error) = self.take_back(&mut state, commit) {
                         tracing::warn!(%error, "a change that was not committed is still in the sealed outbox");
                     }
@@ -180,7 +183,7 @@ impl SealedOutbox {
         commit: u64,
         changes: &'c [Plain],
     ) -> Result<&'c [Plain], SealedError> {
-        let State { segments, open } = state;
+        let State { segments, open, made } = state;
         open.take_if(|open| open.changes >= MAX_CHANGES || open.bytes >= FULL);
         let open = match open {
             Some(open) => open,
@@ -200,9 +203,9 @@ impl SealedOutbox {
             sealed += 1;
         }
         if fresh {
-            self.disk.create_dir_all(&self.dir)?;
-            if let Some(vault) = self.dir.parent() {
-                self.disk.sync_dir(vault)?;
+            if !*made {
+                self.disk.create_dir_all(&self.dir)?;
+                *made = true;
             }
             // Known before it is written: a part of it may come to be there.
             segments.insert(open.segment, Summary::default());

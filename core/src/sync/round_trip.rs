@@ -133,10 +133,11 @@ impl Syncer<'_> {
         report: &mut Report,
     ) -> Result<bool, Error> {
         cancelled(progress)?;
-        let (mutations, cursors, unsent) =
-            on(store, |store| Ok((store.pending(MAX_MUTATIONS)?, store.cursors()?, store.unsent_count()?)))
-                .await?;
-        let told = on(store, Store::differences).await?;
+        let (mutations, cursors, unsent, told) = on(store, |store| {
+            let mutations = store.pending(MAX_MUTATIONS)?;
+            Ok((mutations, store.cursors()?, store.unsent_count()?, store.differences()?))
+        })
+        .await?;
         let device = self.report(Some(unsent)).await?;
         let head = Head { cursors, device, differences: told.clone() };
         let body = pack(&head, &mutations)?;

@@ -5,6 +5,7 @@ use super::time::{DAY_MS, Moment, Reading, TimeJudgement, date};
 use super::wipe::Why;
 use super::{Vault, VaultError};
 use chrono::{DateTime, Utc};
+use roundsman_protocol::api::Turn;
 use roundsman_protocol::envelope::{Envelope, EnvelopeError};
 use roundsman_protocol::lease::Lease;
 use roundsman_protocol::receipt::Trigger;
@@ -105,11 +106,12 @@ impl Vault {
     }
 
     /// Takes a lease, if it is the server's, for this device, later than the one before it, and names no command
-    /// after `given`. Trusted time is the server's then. Call it with the gate held.
+    /// after `given`. Trusted time is the server's then, and the turn is the `next` one. Call it with the gate held.
     pub(crate) fn renew_lease(
         &self,
         envelope: &[u8],
         given: u64,
+        next: Option<Turn>,
     ) -> Result<Result<Renewal, EnvelopeError>, VaultError> {
         let (root, device, known) =
             self.read(|record| (record.profile.root(), record.profile.device, record.time))?;
@@ -132,6 +134,7 @@ impl Vault {
             record.time = time;
             // Or a wait that began while the clock was ahead would last until that time.
             record.last_attempt_ms = record.last_attempt_ms.min(lease.issued_ms);
+            record.turn = next.unwrap_or(record.turn);
         })?;
         Ok(Ok(Renewal::Kept))
     }

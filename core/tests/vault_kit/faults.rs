@@ -4,7 +4,7 @@ use roundsman_core::platform::{Disk, KeyAlias, KeyError, PlatformKeys, RealDisk,
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use zeroize::Zeroizing;
 
 /// What happens at the call that fails.
@@ -49,9 +49,15 @@ pub(crate) struct FaultyDisk {
     plan: Mutex<Plan>,
     /// What to put back if the power goes: names whose folder was not synced, with what they led to.
     unsynced: Mutex<Vec<(PathBuf, Option<Vec<u8>>)>>,
+    writes: AtomicUsize,
 }
 
 impl FaultyDisk {
+    /// How many files were written so far.
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+
     /// Fails at the call with this number, counted from now.
     pub(crate) fn fail_at(&self, number: usize, fault: Fault) {
         *self.plan.lock().unwrap() = Plan { calls: 0, fail_at: Some((number, fault)) };
@@ -107,6 +113,7 @@ impl Disk for FaultyDisk {
     }
 
     fn write_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
         if let Err((half, error)) = self.write_call() {
             if half {
                 RealDisk.write_sync(path, &bytes[..bytes.len() / 2])?;
