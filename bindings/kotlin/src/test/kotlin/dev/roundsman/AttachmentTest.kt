@@ -118,6 +118,27 @@ class AttachmentTest {
         assertEquals(1uL, bo.attachments.send().files)
     }
 
+    @Test
+    fun `a photo loses where it was taken, unless the app keeps it`() = onRig { rig ->
+        val ana = rig.enrolled("ana")
+        val new = photoOf(ana.visit()).copy(mediaType = "image/jpeg")
+        val placeless = ana.attachments.read(ana.attachments.add(new, jpegWithPlace()).id)
+        assertEquals(jpegWithPlace().size, placeless.size)
+        assertFalse(placeless.contentEquals(jpegWithPlace()))
+        val kept = ana.attachments.add(new.copy(keepPlace = true), jpegWithPlace())
+        assertContentEquals(jpegWithPlace(), ana.attachments.read(kept.id))
+    }
+
+    /** The least of a JPEG that has a GPS directory, which says that it was taken north of the equator. */
+    private fun jpegWithPlace(): ByteArray {
+        fun bytes(vararg values: Int) = values.map { it.toByte() }.toByteArray()
+        val header = "II".toByteArray() + bytes(42, 0, 8, 0, 0, 0)
+        val gps = bytes(1, 0, 0x25, 0x88, 4, 0, 1, 0, 0, 0, 26, 0, 0, 0, 0, 0, 0, 0)
+        val north = bytes(1, 0, 1, 0, 2, 0, 2, 0, 0, 0, 'N'.code, 0, 0, 0, 0, 0, 0, 0)
+        val exif = "Exif".toByteArray() + bytes(0, 0) + header + gps + north
+        return bytes(0xff, 0xd8, 0xff, 0xe1, 0, exif.size + 2) + exif + bytes(0xff, 0xd9)
+    }
+
     private fun photoOf(visit: Visit) = NewAttachment(AttachedTo.Visit(visit.id), AttachmentKind.PHOTO, "image/webp")
 
     private suspend fun flaw(call: suspend () -> Unit): AttachmentFlaw =
