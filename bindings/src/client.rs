@@ -2,6 +2,7 @@
 
 mod access;
 mod ending;
+mod poked;
 mod standing;
 
 use crate::clock::ForeignClock;
@@ -10,9 +11,10 @@ use crate::observer::ForeignObserver;
 use crate::sync::{ForeignProgress, unless_cancelled};
 use crate::worker::{local, online, waited_for};
 use crate::{
-    CancelHandle, Conflicts, Customers, DeviceEvent, HostClock, Observer, Outbox, Passcode, PlatformKeys,
-    RoundsmanError, Subscription, SyncProgress, SyncReport, Visits,
+    AttachmentOptions, Attachments, CancelHandle, Conflicts, Customers, DeviceEvent, HostClock, Observer,
+    Outbox, Passcode, PlatformKeys, RoundsmanError, Subscription, SyncProgress, SyncReport, Visits,
 };
+use roundsman_core::attachments::AttachmentLimits;
 use roundsman_core::platform::{self, Clock, SystemClock};
 use roundsman_core::{Client, Closed, Config, State, vault};
 use std::sync::{Arc, Mutex};
@@ -28,6 +30,10 @@ pub struct Options {
     pub device_name: String,
     /// The platform: `android`, `ios`, `linux`.
     pub platform: String,
+    /// How much may be attached, and over which networks it is sent; nothing means 64 MiB for one, 512 MiB for all, and
+    /// none over a metered network.
+    #[uniffi(default = None)]
+    pub attachments: Option<AttachmentOptions>,
 }
 
 /// What the client is ready for. Decides which screen to show.
@@ -164,6 +170,12 @@ impl RoundsmanClient {
         Arc::new(Conflicts { client: self.client.clone() })
     }
 
+    /// Photos, signatures and files of visits and customers. The object stays good over locking and unlocking; its calls
+    /// fail with `Locked` in between.
+    pub fn attachments(&self) -> Arc<Attachments> {
+        Arc::new(Attachments { client: self.client.clone() })
+    }
+
     /// Calls the observer after each commit that changed something, until the subscription ends or the vault
     /// closes.
     ///
@@ -210,12 +222,18 @@ pub(crate) fn config(
     keys: Arc<dyn platform::PlatformKeys>,
     clock: Option<Arc<dyn HostClock>>,
 ) -> Config {
-    let Options { dir, device_name, platform } = options;
+    let Options { dir, device_name, platform, attachments } = options;
     let clock: Arc<dyn Clock> = match clock {
         Some(clock) => Arc::new(ForeignClock(clock)),
         None => Arc::new(SystemClock),
     };
-    Config { device_name, platform, clock, ..Config::new(dir, keys) }
+    let config = Config { device_name, platform, clock, ..Config::new(dir, keys) };
+    match attachments {
+        Some(AttachmentOptions { one, all, metered }) => {
+            Config { attachments: AttachmentLimits { one, all }, metered_attachments: metered, ..config }
+        }
+        None => config,
+    }
 }
 
 impl From<vault::Profile> for Profile {

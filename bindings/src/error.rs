@@ -4,7 +4,7 @@ mod mapping;
 mod reasons;
 
 pub(crate) use reasons::broken_rule;
-pub use reasons::{BiometricsFlaw, PasscodeFlaw, RuleCode};
+pub use reasons::{AttachmentFlaw, BiometricsFlaw, PasscodeFlaw, RuleCode};
 
 use crate::{Concern, KeyError, RootRefusal};
 use uuid::Uuid;
@@ -162,6 +162,12 @@ pub enum RoundsmanError {
     /// There is no such record on this device, or no such profile. Leave the screen that shows it.
     #[error("there is no such record on this device")]
     NotFound,
+    /// An attachment was not added, fetched or read. The reason says what to do.
+    #[error("the attachment was not added or can't be read")]
+    Attachment {
+        /// The reason.
+        reason: AttachmentFlaw,
+    },
     /// This is no enrolment code, or the server does not know it. Ask for a new one.
     #[error("this enrolment code can't be used")]
     TicketInvalid,

@@ -9,6 +9,7 @@
 //!
 //! UniFFI's macros expand to `unsafe` items, so that this crate can't forbid them; it writes none of its own.
 
+mod attachments;
 mod client;
 mod clock;
 mod conflicts;
@@ -17,6 +18,7 @@ mod enrolment;
 mod error;
 mod events;
 mod keys;
+mod listening;
 mod observer;
 mod outbox;
 mod passcode;
@@ -25,17 +27,24 @@ mod records;
 mod rules;
 mod sync;
 mod terms;
+mod transfers;
 mod visits;
+mod woken;
 mod worker;
 
+pub use attachments::{
+    AttachedTo, Attachment, AttachmentKind, AttachmentOptions, AttachmentReader, AttachmentSource,
+    Attachments, NewAttachment,
+};
 pub use client::{ClientState, ClosedReason, Options, Profile, RoundsmanClient};
 pub use clock::HostClock;
 pub use conflicts::{Conflict, Conflicts, FieldValue};
 pub use customers::Customers;
 pub use enrolment::PendingEnrolment;
-pub use error::{BiometricsFlaw, CallbackError, PasscodeFlaw, RoundsmanError, RuleCode};
+pub use error::{AttachmentFlaw, BiometricsFlaw, CallbackError, PasscodeFlaw, RoundsmanError, RuleCode};
 pub use events::{CommandRefusal, DeviceEvent, RootRefusal};
 pub use keys::{KeyAlias, KeyError, PlatformKeys, SoftwareKeys};
+pub use listening::{Ended, Heard, Listening, Watcher};
 pub use observer::{Change, Observer, Subscription};
 pub use outbox::{Outbox, Rejection, Unsent};
 pub use passcode::Passcode;
@@ -45,7 +54,9 @@ pub use roundsman_core::protocol::posture::Concern;
 pub use rules::PasscodeRules;
 pub use sync::{CancelHandle, SyncProgress, SyncReport, SyncStep};
 pub use terms::{Policy, PostureFinding};
+pub use transfers::{Moved, NetworkKind, SentAttachments, TransferProgress, Waiting};
 pub use visits::{Stop, Visits};
+pub use woken::Woken;
 
 uniffi::setup_scaffolding!();
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub enum Change {
     /// Records were made, changed or removed: read those that are on the screen again.
     Records {
-        /// `customer` or `visit`.
+        /// `customer`, `visit` or `attachment`.
         entity: String,
         /// The records, each once.
         ids: Vec<Uuid>,

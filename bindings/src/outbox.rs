@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub struct Unsent {
     /// Its number on this device.
     pub seq: u64,
-    /// `customer` or `visit`.
+    /// `customer`, `visit` or `attachment`.
     pub entity: String,
     /// The record.
     pub record: Uuid,

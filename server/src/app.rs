@@ -10,11 +10,11 @@ use roundsman_protocol::ticket::SpkiPin;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Tells the time; tests set it.
-pub(crate) type Clock = Box<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+pub(crate) type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// Storage, keys and addresses of the organisation.
 pub(crate) struct App {
-    pub(crate) storage: Box<dyn Storage>,
+    pub(crate) storage: Arc<dyn Storage>,
     /// The keys as they were last read.
     pub(crate) known_keys: RwLock<Arc<OrgKeys>>,
     pub(crate) org_name: String,
@@ -30,6 +30,21 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn now(&self) -> DateTime<Utc> {
         (self.clock)()
+    }
+
+    /// The same organisation as it is reached at another address, with other pins.
+    pub(crate) fn at(&self, public_url: &str, pins: Vec<SpkiPin>) -> Self {
+        let known = Arc::clone(&self.known_keys.read().unwrap_or_else(PoisonError::into_inner));
+        Self {
+            storage: Arc::clone(&self.storage),
+            known_keys: RwLock::new(known),
+            org_name: self.org_name.clone(),
+            public_url: public_url.to_owned(),
+            pins,
+            contents: self.contents.clone(),
+            gate: Gate::new(),
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// The keys under the present root. Read again when a new root was published, which may have happened in another

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::attachments::{AttachmentConfig, Contents, open_place};
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
+use crate::poke::{self, Seats};
 use crate::server::{StartError, database_key, make_folder};
 use crate::storage::sqlite::Sqlite;
 use crate::storage::{LogRow, Storage, StorageError};
@@ -34,6 +35,7 @@ const DATABASE: &str = "roundsman.db";
 pub struct InProcess {
     app: Arc<App>,
     routes: Router,
+    seats: Arc<Seats>,
 }
 
 /// A request of a device.
@@ -106,17 +108,36 @@ impl InProcess {
         let org_name = keys::org_name(tx.as_ref())?;
         tx.commit()?;
         let app = Arc::new(App {
-            storage: Box::new(storage),
+            storage: Arc::new(storage),
             known_keys: RwLock::new(Arc::new(keys)),
             org_name,
             public_url: public_url.to_owned(),
             pins: vec![PIN],
             contents,
             gate: Gate::new(),
-            clock: Box::new(clock),
+            clock: Arc::new(clock),
         });
-        let routes = http::router(Arc::clone(&app), Arc::default(), Zeroizing::new(random::bytes()?));
-        Ok((Self { app, routes }, first))
+        Ok((Self::answering(app, Arc::default())?, first))
+    }
+
+    fn answering(app: Arc<App>, seats: Arc<Seats>) -> Result<Self, StartError> {
+        let nonce_key = Zeroizing::new(random::bytes()?);
+        let routes = http::router(Arc::clone(&app), Arc::clone(&seats), nonce_key);
+        Ok(Self { app, routes, seats })
+    }
+
+    /// The same server as it is reached at another address, by whatever listens there with these pins: its tickets lead
+    /// there, and it takes requests that were made for there.
+    ///
+    /// # Errors
+    /// No random numbers.
+    pub fn at(&self, public_url: &str, pins: Vec<SpkiPin>) -> Result<Self, StartError> {
+        Self::answering(Arc::new(self.app.at(public_url, pins)), Arc::clone(&self.seats))
+    }
+
+    /// Pokes the devices that listen, at every address, for as long as it is polled. It keeps the database open.
+    pub fn pokes(&self) -> impl Future<Output = ()> + Send + use<> {
+        poke::go_on(Arc::clone(&self.app), Arc::clone(&self.seats), self.app.storage.subscribe())
     }
 
     /// What an administrator can do.

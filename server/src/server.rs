@@ -276,14 +276,14 @@ fn app(
     pins: Vec<SpkiPin>,
 ) -> App {
     App {
-        storage,
+        storage: storage.into(),
         known_keys: RwLock::new(Arc::new(keys)),
         org_name,
         public_url,
         pins,
         contents,
         gate: Gate::new(),
-        clock: Box::new(Utc::now),
+        clock: Arc::new(Utc::now),
     }
 }
 

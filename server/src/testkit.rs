@@ -77,14 +77,14 @@ impl Org {
         let now_ms = Arc::new(AtomicI64::new(start.timestamp_millis()));
         let clock = Arc::clone(&now_ms);
         let app = Arc::new(App {
-            storage,
+            storage: storage.into(),
             known_keys: RwLock::new(Arc::new(keys)),
             org_name: "Test".into(),
             public_url: "https://test".into(),
             pins: vec![SpkiPin([1; 32]), SpkiPin([2; 32])],
             contents,
             gate: Gate::new(),
-            clock: Box::new(move || {
+            clock: Arc::new(move || {
                 DateTime::from_timestamp_millis(clock.load(Ordering::SeqCst)).unwrap_or_default()
             }),
         });

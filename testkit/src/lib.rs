@@ -32,7 +32,7 @@
 //!
 //! What is real: the client with its vault and its encrypted store, the server's routes, rules and storage, every
 //! message and signature. What is not: sockets and TLS. A test of pins wants a listening server
-//! ([`roundsman_server::Server`]).
+//! ([`roundsman_server::Server`]). Apps in Kotlin and Swift reach this one by a socket: see `bindings/testkit`.
 //!
 //! Time stands still until the test moves it ([`TestServer::clock`]); server and phones share it. Whoever wants the same
 //! run again gives seeds: [`SeededEntropy`], [`FakeTransport::weather`].
@@ -48,4 +48,4 @@ pub use clock::{ManualClock, SkewedClock};
 pub use disk::{DiskFault, FaultyDisk};
 pub use entropy::{Chance, SeededEntropy};
 pub use network::{Answers, FakeTransport, Fate, Weather};
-pub use server::{KitError, TestServer};
+pub use server::{KitError, Place, TestServer};

@@ -69,6 +69,7 @@ pub struct FakeTransport {
 }
 
 struct State {
+    requests: u64,
     offline: bool,
     weather: Weather,
     chance: Chance,
@@ -81,6 +82,7 @@ impl FakeTransport {
     /// A network without faults.
     pub fn new(server: Arc<dyn Answers>, clock: Arc<ManualClock>) -> Arc<Self> {
         let state = State {
+            requests: 0,
             offline: false,
             weather: Weather::default(),
             chance: Chance::new(0),
@@ -120,6 +122,11 @@ impl FakeTransport {
         state.late.clear();
     }
 
+    /// How many requests the phone has made, those that were lost included.
+    pub fn requests(&self) -> u64 {
+        self.state().requests
+    }
+
     /// Waits until a request hangs.
     pub async fn hangs(&self) {
         self.hanging.notified().await;
@@ -132,6 +139,7 @@ impl FakeTransport {
     /// What becomes of this request, and what comes in before it.
     fn draw(&self, request: &Request) -> (Fate, Vec<Request>) {
         let mut state = self.state();
+        state.requests += 1;
         let mut due = Vec::new();
         for (before, _) in &mut state.late {
             *before = before.saturating_sub(1);

@@ -10,11 +10,12 @@ use roundsman_core::vault::KdfCost;
 use roundsman_core::{Client, Config};
 use roundsman_model::{Bucket, DeviceId, Role, UserId};
 use roundsman_protocol::sync::Row;
+use roundsman_protocol::ticket::SpkiPin;
 use roundsman_server::admin::{AdminError, ImportError, ImportReport, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::{
     Admin, Answer, FirstKeys, InProcess, KeysError, NewAdmin, Question, Secret, StartError,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -60,7 +61,13 @@ pub struct TestServer {
     clock: Arc<ManualClock>,
     keys: Arc<FirstKeys>,
     actor: UserId,
-    running: RwLock<Option<InProcess>>,
+    running: RwLock<Option<Running>>,
+}
+
+/// The server, and how it is reached at other addresses.
+struct Running {
+    server: InProcess,
+    elsewhere: HashMap<String, InProcess>,
 }
 
 impl TestServer {
@@ -95,7 +102,7 @@ impl TestServer {
     ) -> Result<Arc<Self>, KitError> {
         let (running, first) = begin(&dir, &clock)?;
         let keys = first.map(Arc::new).or(keys).ok_or(KitError::SetUpBefore)?;
-        let users = running.admin().users()?;
+        let users = running.server.admin().users()?;
         let actor =
             users.iter().find(|user| user.role == Role::Admin).map_or(Admin::OPERATOR, |user| user.id);
         let running = RwLock::new(Some(running));
@@ -272,36 +279,94 @@ impl TestServer {
         }
     }
 
+    /// The server as phones reach it that connect to `url`, where the test has something listen whose certificate has one
+    /// of these pins. Clients of the kit need none.
+    pub fn place(self: &Arc<Self>, url: &str, pins: &[SpkiPin]) -> Place {
+        Place { server: Arc::clone(self), url: url.to_owned(), pins: pins.to_vec() }
+    }
+
+    /// Pokes phones that listen, for as long as it is polled. Drop it before the server is stopped: it keeps the database
+    /// open.
+    ///
+    /// # Errors
+    /// The server is stopped.
+    pub fn pokes(&self) -> Result<impl Future<Output = ()> + Send + use<>, KitError> {
+        Ok(self.running()?.pokes())
+    }
+
     fn running(&self) -> Result<InProcess, KitError> {
-        self.running.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(KitError::Stopped)
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(|running| running.server.clone()).ok_or(KitError::Stopped)
+    }
+
+    fn elsewhere(&self, url: &str, pins: &[SpkiPin]) -> Result<InProcess, KitError> {
+        let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        let Running { server, elsewhere } = running.as_mut().ok_or(KitError::Stopped)?;
+        if let Some(there) = elsewhere.get(url) {
+            return Ok(there.clone());
+        }
+        let there = server.at(url, pins.to_vec())?;
+        elsewhere.insert(url.to_owned(), there.clone());
+        Ok(there)
     }
 }
 
-fn begin(dir: &Path, clock: &Arc<ManualClock>) -> Result<(InProcess, Option<FirstKeys>), StartError> {
+fn begin(dir: &Path, clock: &Arc<ManualClock>) -> Result<(Running, Option<FirstKeys>), StartError> {
     let admin = NewAdmin {
         email: "admin@example.com".to_owned(),
         name: "Ada".to_owned(),
         password: Secret::from("correct horse battery staple"),
     };
     let clock = Arc::clone(clock);
-    InProcess::start(dir, URL, "Test organisation", admin, move || clock.now())
+    let (server, first) = InProcess::start(dir, URL, "Test organisation", admin, move || clock.now())?;
+    Ok((Running { server, elsewhere: HashMap::new() }, first))
+}
+
+/// Where phones reach the server that is not the kit's own address.
+pub struct Place {
+    server: Arc<TestServer>,
+    url: String,
+    pins: Vec<SpkiPin>,
+}
+
+impl Place {
+    /// The text of a fresh enrolment code that leads here.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn ticket(&self, user: UserId) -> Result<String, KitError> {
+        let there = self.server.elsewhere(&self.url, &self.pins)?;
+        Ok(there.admin().issue_ticket(self.server.actor, user)?.text)
+    }
+}
+
+#[async_trait]
+impl Answers for Place {
+    async fn answer(&self, request: &Request) -> Result<Response, TransportError> {
+        let there = self.server.elsewhere(&self.url, &self.pins).map_err(|_| TransportError::Offline)?;
+        ask(&there, &self.url, request).await
+    }
 }
 
 #[async_trait]
 impl Answers for TestServer {
     async fn answer(&self, request: &Request) -> Result<Response, TransportError> {
         let running = self.running().map_err(|_| TransportError::Offline)?;
-        let path = request.url.strip_prefix(URL).ok_or(TransportError::Offline)?;
-        let (method, headers, body) = (request.method, request.headers.as_slice(), request.body.clone());
-        let question = Question { method, path, headers, body };
-        let answer = running.answer(question).await.ok_or(TransportError::Offline)?;
-        Ok(Response {
-            status: answer.status(),
-            dpop_nonce: answer.header("dpop-nonce").map(str::to_owned),
-            retry_after_s: answer.header("retry-after").and_then(|seconds| seconds.parse().ok()),
-            body: Box::new(Streamed(answer)),
-        })
+        ask(&running, URL, request).await
     }
+}
+
+async fn ask(running: &InProcess, url: &str, request: &Request) -> Result<Response, TransportError> {
+    let path = request.url.strip_prefix(url).ok_or(TransportError::Offline)?;
+    let (method, headers, body) = (request.method, request.headers.as_slice(), request.body.clone());
+    let question = Question { method, path, headers, body };
+    let answer = running.answer(question).await.ok_or(TransportError::Offline)?;
+    Ok(Response {
+        status: answer.status(),
+        dpop_nonce: answer.header("dpop-nonce").map(str::to_owned),
+        retry_after_s: answer.header("retry-after").and_then(|seconds| seconds.parse().ok()),
+        body: Box::new(Streamed(answer)),
+    })
 }
 
 /// A body as the server makes it.

@@ -1,5 +1,6 @@
 //! Reasons that errors carry.
 
+use roundsman_core::attachments::AttachmentError;
 use roundsman_core::model::RuleError;
 use roundsman_core::vault::{BiometricsError, PasscodeError};
 
@@ -94,6 +95,58 @@ impl From<BiometricsError> for BiometricsFlaw {
             BiometricsError::LockedOut => Self::LockedOut,
             BiometricsError::NotAvailable => Self::NotAvailable,
             BiometricsError::Transient => Self::Transient,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Why an attachment was not added, fetched or read. Other attachments and records are not touched by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum AttachmentFlaw {
+    /// It is larger than one may be. Scale the photo down.
+    TooLarge {
+        /// The most bytes that one may have.
+        most: u64,
+    },
+    /// There is no room for it on this device. Offer to remove others; those that the server has go by themselves.
+    NoRoom {
+        /// Bytes that are left.
+        left: u64,
+    },
+    /// The media type is not of the form `image/jpeg`.
+    MediaType,
+    /// The content had more or fewer bytes than was said. Nothing was added.
+    OtherSize,
+    /// The content could not be read. Nothing was added.
+    Unreadable,
+    /// Its content is not on this device: call `fetch`.
+    NotFetched,
+    /// The phone that it was added on has not sent it yet. Offer to try later.
+    NotSentYet,
+    /// What came is not what its record says. Nothing was kept: try again.
+    OtherContent,
+    /// Its file is gone, cut short or damaged. Offer to remove it, and to add it anew from where the person has it.
+    Lost,
+    /// A reason that this version has no word for.
+    Other,
+}
+
+impl From<AttachmentError> for AttachmentFlaw {
+    fn from(error: AttachmentError) -> Self {
+        match error {
+            AttachmentError::TooLarge { most } => Self::TooLarge { most },
+            AttachmentError::QuotaReached { left } => Self::NoRoom { left },
+            AttachmentError::MediaType => Self::MediaType,
+            AttachmentError::OtherSize => Self::OtherSize,
+            AttachmentError::Content { .. } => Self::Unreadable,
+            AttachmentError::NotFetched => Self::NotFetched,
+            AttachmentError::NotSentYet => Self::NotSentYet,
+            AttachmentError::OtherContent => Self::OtherContent,
+            AttachmentError::Missing
+            | AttachmentError::Truncated
+            | AttachmentError::Damaged
+            | AttachmentError::OtherFile
+            | AttachmentError::WrongKey => Self::Lost,
             _ => Self::Other,
         }
     }

@@ -14,6 +14,9 @@ const DONE: Duration = Duration::from_mins(15);
 /// When to come again during a wipe, so that its proof is not late.
 const WIPING: Duration = Duration::from_mins(1);
 
+/// No scheduler gives more time than this; moments that are too far away can't be counted.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// How long a push message keeps the phone awake at most: iOS gives 30 seconds.
 const PUSH: Duration = Duration::from_secs(25);
 
@@ -85,7 +88,7 @@ impl Client {
     }
 
     async fn wake(&self, wanted: Wanted, deadline: Duration) -> Result<Woken, Error> {
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(LONGEST);
         let (mut backoff, mut events) = (Backoff::default(), Vec::new());
         loop {
             let asked = match timeout_at(until, self.look(wanted)).await {

@@ -2,9 +2,8 @@
 //! variant that is added there is not forgotten here.
 
 use super::*;
-use crate::{BiometricsFlaw, Concern, KeyError, PasscodeFlaw, RootRefusal, RuleCode};
+use crate::{AttachmentFlaw, BiometricsFlaw, Concern, KeyError, PasscodeFlaw, RootRefusal, RuleCode};
 use RoundsmanError as R;
-use roundsman_core::attachments::AttachmentError;
 use roundsman_core::platform;
 use roundsman_core::protocol::command::Refusal;
 use roundsman_core::protocol::root::RootError;
@@ -51,7 +50,7 @@ fn each_error_of_the_client_has_its_word() {
             Error::RootBundle(RootBundleError::NotABundle),
             R::RootBundle { reason: "this is not a code with an organisation's keys".to_owned() },
         ),
-        (Error::Attachment(AttachmentError::OtherSize), R::Internal),
+        (Error::Attachment(AttachmentError::Full), R::DiskFull),
         (Error::Offline, R::Offline),
         (Error::WrongPin, R::WrongPin),
         (Error::Server(ErrorCode::Busy.into()), R::ServerBusy),
@@ -144,6 +143,33 @@ fn each_rule_for_passcodes_has_its_word() {
 }
 
 #[test]
+fn each_error_of_an_attachment_has_its_word() {
+    use AttachmentError as E;
+    use AttachmentFlaw as F;
+    let flaw = |reason| R::Attachment { reason };
+    let kind = io::ErrorKind::Other;
+    let cases = vec![
+        (E::TooLarge { most: 7 }, flaw(F::TooLarge { most: 7 })),
+        (E::QuotaReached { left: 7 }, flaw(F::NoRoom { left: 7 })),
+        (E::MediaType, flaw(F::MediaType)),
+        (E::OtherSize, flaw(F::OtherSize)),
+        (E::Content { kind }, flaw(F::Unreadable)),
+        (E::NotFetched, flaw(F::NotFetched)),
+        (E::NotSentYet, flaw(F::NotSentYet)),
+        (E::OtherContent, flaw(F::OtherContent)),
+        (E::Missing, flaw(F::Lost)),
+        (E::Truncated, flaw(F::Lost)),
+        (E::Damaged, flaw(F::Lost)),
+        (E::OtherFile, flaw(F::Lost)),
+        (E::WrongKey, flaw(F::Lost)),
+        (E::Newer, R::UpdateNeeded),
+        (E::Full, R::DiskFull),
+        (E::Disk { kind }, R::Storage),
+    ];
+    is_complete(cases, include_str!("../../../../core/src/attachments/error.rs"), "AttachmentError", 0);
+}
+
+#[test]
 fn each_reason_against_biometrics_has_its_word() {
     use BiometricsFlaw as F;
     let off = |reason| R::Biometrics { reason };
@@ -163,32 +189,32 @@ fn each_reason_against_biometrics_has_its_word() {
 #[test]
 fn each_answer_of_the_server_has_its_word() {
     use ErrorCode as C;
-    let server = |code: C| (Problem::from(code), R::Server { reason: code.to_string() });
+    let server = |code: C| (code, R::Server { reason: code.to_string() });
     let cases = vec![
         server(C::Malformed),
         server(C::TooLarge),
         server(C::NotFound),
-        (C::TicketUnknown.into(), R::TicketInvalid),
-        (C::TicketExpired.into(), R::TicketExpired),
-        (C::TicketUsed.into(), R::TicketUsed),
-        (C::ConfirmationNeeded.into(), R::ConfirmationNeeded),
-        (C::EnrolmentRefused.into(), R::EnrolmentRefused),
-        (C::EnrolmentExpired.into(), R::EnrolmentExpired),
+        (C::TicketUnknown, R::TicketInvalid),
+        (C::TicketExpired, R::TicketExpired),
+        (C::TicketUsed, R::TicketUsed),
+        (C::ConfirmationNeeded, R::ConfirmationNeeded),
+        (C::EnrolmentRefused, R::EnrolmentRefused),
+        (C::EnrolmentExpired, R::EnrolmentExpired),
         server(C::ProofInvalid),
         server(C::UseDpopNonce),
         server(C::SessionExpired),
         server(C::TokenExpired),
-        (C::TokenInvalid.into(), R::UnknownDevice),
-        (C::DeviceUnknown.into(), R::UnknownDevice),
-        (C::DeviceBlocked.into(), R::LockedByAdministrator),
+        (C::TokenInvalid, R::UnknownDevice),
+        (C::DeviceUnknown, R::UnknownDevice),
+        (C::DeviceBlocked, R::LockedByAdministrator),
         server(C::SeqGap),
         server(C::CursorAhead),
-        (C::UpdateNeeded.into(), R::UpdateNeeded),
-        (C::Busy.into(), R::ServerBusy),
-        (C::RescueFull.into(), R::ServerBusy),
+        (C::UpdateNeeded, R::UpdateNeeded),
+        (C::Busy, R::ServerBusy),
+        (C::RescueFull, R::ServerBusy),
         server(C::ContentDiffers),
-        (C::AttachmentsFull.into(), R::ServerBusy),
-        (C::Internal.into(), R::ServerBusy),
+        (C::AttachmentsFull, R::ServerBusy),
+        (C::Internal, R::ServerBusy),
     ];
     is_complete(cases, include_str!("../../../../protocol/src/error.rs"), "ErrorCode", 0);
 }

@@ -20,25 +20,34 @@ public final class Roundsman: Sendable {
     /// Values that lost in a collision of two edits. Calls fail with `.Locked` while the vault is closed.
     public let conflicts: Conflicts
 
+    /// Photos, signatures and files of visits and customers. Calls fail with `.Locked` while the vault is closed.
+    public let attachments: Attachments
+
     /// Opens the client in `folder`, which is its own: nobody else may touch what is inside. Finishes a lock or a
     /// wipe that was interrupted before anything else.
     ///
     /// - Parameters:
     ///   - deviceName: What the person calls the device; shown to the administrator.
     ///   - clock: The time since the phone was started; without it the system's own clock is taken.
+    ///   - attachments: How much may be attached, and over which networks it is sent.
     public static func open(
-        folder: URL, keys: PlatformKeys, deviceName: String, platform: String, clock: HostClock? = nil
+        folder: URL, keys: PlatformKeys, deviceName: String, platform: String, clock: HostClock? = nil,
+        attachments: AttachmentOptions? = nil
     ) async throws -> Roundsman {
-        let options = Options(dir: folder.path, deviceName: deviceName, platform: platform)
+        let options = Options(
+            dir: folder.path, deviceName: deviceName, platform: platform, attachments: attachments)
         return Roundsman(try await RoundsmanClient.open(options: options, keys: keys, clock: clock))
     }
 
     /// Removes a vault that the platform has lost the key of, once the person has agreed to it, and opens the client
-    /// as a new one: after ``open(folder:keys:deviceName:platform:clock:)`` has failed with `.KeyGone`.
+    /// as a new one: after ``open(folder:keys:deviceName:platform:clock:attachments:)`` has failed with
+    /// `.KeyGone`.
     public static func startOver(
-        folder: URL, keys: PlatformKeys, deviceName: String, platform: String, clock: HostClock? = nil
+        folder: URL, keys: PlatformKeys, deviceName: String, platform: String, clock: HostClock? = nil,
+        attachments: AttachmentOptions? = nil
     ) async throws -> Roundsman {
-        let options = Options(dir: folder.path, deviceName: deviceName, platform: platform)
+        let options = Options(
+            dir: folder.path, deviceName: deviceName, platform: platform, attachments: attachments)
         return Roundsman(try await RoundsmanClient.startOver(options: options, keys: keys, clock: clock))
     }
 
@@ -48,6 +57,7 @@ public final class Roundsman: Sendable {
         visits = client.visits()
         outbox = client.outbox()
         conflicts = client.conflicts()
+        attachments = client.attachments()
     }
 
     /// What the client is ready for: which screen to show.
@@ -90,12 +100,7 @@ public final class Roundsman: Sendable {
     /// Sends what is unsent and fetches what is new. `onStep` is called from a thread of the library.
     @discardableResult
     public func sync(onStep: (@Sendable (SyncStep) -> Void)? = nil) async throws -> SyncReport {
-        let cancel = CancelHandle()
-        return try await withTaskCancellationHandler {
-            try await client.sync(progress: onStep.map(Steps.init), cancel: cancel)
-        } onCancel: {
-            cancel.cancel()
-        }
+        try await cancellable { try await client.sync(progress: onStep.map(Steps.init), cancel: $0) }
     }
 
     /// Reports to the server and carries out the administrator's commands. Needs no passcode: call it from the
@@ -112,6 +117,16 @@ public final class Roundsman: Sendable {
         let subscription = try client.observe(observer: Changes(continuation: continuation))
         continuation.onTermination = { _ in subscription.end() }
         return stream
+    }
+}
+
+/// A call that ends with its task.
+func cancellable<T: Sendable>(_ call: (CancelHandle) async throws -> T) async throws -> T {
+    let cancel = CancelHandle()
+    return try await withTaskCancellationHandler {
+        try await call(cancel)
+    } onCancel: {
+        cancel.cancel()
     }
 }
 

@@ -9,9 +9,11 @@ public final class RoundsmanProfiles: Sendable {
 
     /// The profiles in `folder`. `host` gives each its keys, and keeps its folder out of backups.
     public static func at(
-        folder: URL, host: ProfileHost, deviceName: String, platform: String, clock: HostClock? = nil
+        folder: URL, host: ProfileHost, deviceName: String, platform: String, clock: HostClock? = nil,
+        attachments: AttachmentOptions? = nil
     ) async throws -> RoundsmanProfiles {
-        let options = Options(dir: folder.path, deviceName: deviceName, platform: platform)
+        let options = Options(
+            dir: folder.path, deviceName: deviceName, platform: platform, attachments: attachments)
         return RoundsmanProfiles(try await Profiles.at(options: options, host: host, clock: clock))
     }
 

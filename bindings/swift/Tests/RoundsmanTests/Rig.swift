@@ -21,16 +21,20 @@ class RigTestCase: XCTestCase {
         try? FileManager.default.removeItem(at: folder)
     }
 
-    func phone(_ name: String, keys: PlatformKeys? = nil, clock: HostClock? = nil) async throws -> Roundsman {
+    func phone(
+        _ name: String, keys: PlatformKeys? = nil, clock: HostClock? = nil, attachments: AttachmentOptions? = nil
+    ) async throws -> Roundsman {
         let place = folder.appendingPathComponent(name)
         let keys = keys ?? SoftwareKeys(dir: place.appendingPathComponent("keys").path)
         return try await Roundsman.open(
             folder: place.appendingPathComponent("vault"), keys: keys, deviceName: name, platform: "linux",
-            clock: clock)
+            clock: clock, attachments: attachments)
     }
 
-    func enrolled(_ name: String, keys: PlatformKeys? = nil, clock: HostClock? = nil) async throws -> Roundsman {
-        let phone = try await phone(name, keys: keys, clock: clock)
+    func enrolled(
+        _ name: String, keys: PlatformKeys? = nil, clock: HostClock? = nil, attachments: AttachmentOptions? = nil
+    ) async throws -> Roundsman {
+        let phone = try await phone(name, keys: keys, clock: clock, attachments: attachments)
         try await phone.enrol(ticket: server.ticket(), passcode: passcode())
         try await phone.sync()
         return phone

@@ -47,6 +47,13 @@ final class TestServer {
         _ = try ask("rooted \(verdict)", "done")
     }
 
+    /// A server that takes connections and never answers, for as long as `block` runs.
+    func whileItHangs(_ block: () async throws -> Void) async throws {
+        _ = process.suspend()
+        defer { _ = process.resume() }
+        try await block()
+    }
+
     func stop() {
         try? requests.fileHandleForWriting.close()
         process.waitUntilExit()

@@ -1,10 +1,15 @@
 package dev.roundsman
 
 import java.nio.file.Path
+import java.time.Duration
 import java.util.concurrent.atomic.AtomicBoolean
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.ExperimentalCoroutinesApi
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.channels.awaitClose
+import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
@@ -13,6 +18,8 @@ import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.callbackFlow
 import kotlinx.coroutines.flow.emptyFlow
 import kotlinx.coroutines.flow.flatMapLatest
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withContext
 
 /**
  * The client as a Kotlin app uses it: one for each folder, for as long as the process lives.
@@ -48,6 +55,12 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
 
     /** Values that lost in a collision of two edits. Calls fail with [RoundsmanException.Locked] while the vault is closed. */
     val conflicts: Conflicts = client.conflicts()
+
+    /**
+     * Photos, signatures and files of visits and customers. Calls fail with [RoundsmanException.Locked] while the vault is
+     * closed.
+     */
+    val attachments: Attachments = client.attachments()
 
     /**
      * What changes from now on, commit by commit: silent while the vault is closed, and it goes on when it is opened
@@ -171,11 +184,55 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
      */
     suspend fun checkIn(): List<DeviceEvent> = following { client.checkIn() }
 
+    /**
+     * Listens to the server for as long as the coroutine runs, and syncs or checks in when it is poked: for the time that
+     * the app is in the foreground, in `repeatOnLifecycle(STARTED)`. Returns when the device is wiped, or if another call
+     * listens already. When it is cancelled, it has ended when the cancellation is over, so that it may be called anew.
+     *
+     * @param listening its `tryNow` tries at once: call it when the network is back
+     * @param onHeard is called from the thread that listens, and must be quick
+     */
+    suspend fun listen(listening: Listening = Listening(), onHeard: ((Heard) -> Unit)? = null): Ended = coroutineScope {
+        val watcher = object : Watcher {
+            override fun heard(heard: Heard) {
+                follow()
+                onHeard?.invoke(heard)
+            }
+        }
+        val stop = launch(start = CoroutineStart.UNDISPATCHED) {
+            try {
+                awaitCancellation()
+            } finally {
+                listening.stop()
+            }
+        }
+        try {
+            withContext(NonCancellable) { following { client.listen(listening, watcher) } }
+        } finally {
+            stop.cancel()
+        }
+    }
+
+    /**
+     * Checks in, and syncs if the vault is open, for `WorkManager`; tries again until [deadline] has passed. Needs no
+     * passcode. [Woken.next] says when to come again.
+     */
+    suspend fun backgroundSync(deadline: Duration): Woken = following { client.backgroundSync(deadline) }
+
+    /**
+     * Does what the data of a push message asks for, within 25 seconds; nothing else in it is believed. Null if it is no
+     * message of this system.
+     */
+    suspend fun handlePush(payload: ByteArray): Woken? = following { client.handlePush(payload) }
+
+    /** What the app knows of the network, from a `NetworkCallback`: attachments are not sent over a metered one. */
+    fun setNetwork(network: NetworkKind) = client.setNetwork(network)
+
     /** Closes the vault and lets go of the folder. Any other call fails from now on. */
     override fun close() {
         if (closed.getAndSet(true)) return
         lock()
-        listOf(customers, visits, outbox, conflicts, client).forEach(AutoCloseable::close)
+        listOf(customers, visits, outbox, conflicts, attachments, client).forEach(AutoCloseable::close)
     }
 
     private fun ofThisOpening(): Flow<Change> = callbackFlow {
@@ -217,6 +274,7 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
          * @param deviceName what the person calls the device; shown to the administrator
          * @param platform `android`, or what the device runs
          * @param clock the time since the phone was started; without it the system's own clock is taken
+         * @param attachments how much may be attached, and over which networks it is sent
          */
         suspend fun open(
             folder: Path,
@@ -224,7 +282,11 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
             deviceName: String,
             platform: String,
             clock: HostClock? = null,
-        ): Roundsman = Roundsman(RoundsmanClient.open(Options(folder.toString(), deviceName, platform), keys, clock))
+            attachments: AttachmentOptions? = null,
+        ): Roundsman {
+            val options = Options(folder.toString(), deviceName, platform, attachments)
+            return Roundsman(RoundsmanClient.open(options, keys, clock))
+        }
 
         /**
          * Removes a vault that the platform has lost the key of, once the person has agreed to it, and opens the
@@ -236,7 +298,10 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
             deviceName: String,
             platform: String,
             clock: HostClock? = null,
-        ): Roundsman =
-            Roundsman(RoundsmanClient.startOver(Options(folder.toString(), deviceName, platform), keys, clock))
+            attachments: AttachmentOptions? = null,
+        ): Roundsman {
+            val options = Options(folder.toString(), deviceName, platform, attachments)
+            return Roundsman(RoundsmanClient.startOver(options, keys, clock))
+        }
     }
 }

@@ -54,7 +54,8 @@ class RoundsmanProfiles private constructor(private val profiles: Profiles) : Au
             deviceName: String,
             platform: String,
             clock: HostClock? = null,
+            attachments: AttachmentOptions? = null,
         ): RoundsmanProfiles =
-            RoundsmanProfiles(Profiles.at(Options(folder.toString(), deviceName, platform), host, clock))
+            RoundsmanProfiles(Profiles.at(Options(folder.toString(), deviceName, platform, attachments), host, clock))
     }
 }

@@ -19,15 +19,24 @@ class Rig : AutoCloseable {
     private val phones = mutableListOf<Roundsman>()
 
     /** The phone of this name, with the keys given. A second call opens the same vault again. */
-    suspend fun phone(name: String, keys: PlatformKeys, clock: HostClock? = null): Roundsman =
-        Roundsman.open(folder(name), keys, deviceName = name, platform = "jvm", clock = clock).also { phones += it }
+    suspend fun phone(
+        name: String,
+        keys: PlatformKeys,
+        clock: HostClock? = null,
+        attachments: AttachmentOptions? = null,
+    ): Roundsman = Roundsman.open(folder(name), keys, name, "jvm", clock, attachments).also { phones += it }
 
     /** Where the phone of this name keeps its vault. */
     fun folder(name: String): Path = folder.resolve(name)
 
     /** A phone that is enrolled and synced. */
-    suspend fun enrolled(name: String, keys: PlatformKeys = JvmKeys(), clock: HostClock? = null): Roundsman {
-        val phone = phone(name, keys, clock)
+    suspend fun enrolled(
+        name: String,
+        keys: PlatformKeys = JvmKeys(),
+        clock: HostClock? = null,
+        attachments: AttachmentOptions? = null,
+    ): Roundsman {
+        val phone = phone(name, keys, clock, attachments)
         phone.enrol(server.ticket(), passcode())
         phone.sync()
         return phone
