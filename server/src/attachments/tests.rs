@@ -1,13 +1,15 @@
 //! What taking content in and giving it out promise.
 
 use super::contents::Contents;
-use super::{AttachmentLimits, AttachmentPlace, Part, give, open_place, sweep, take};
+use super::{AttachmentLimits, AttachmentPlace, Part, give, open_place, sweep, take, thumbnail};
 use crate::app::App;
 use crate::refusal::Refusal;
+use crate::testkit::s3::empty_bucket;
 use crate::testkit::{Org, Phone, TestResult};
 use bytes::Bytes;
 use chrono::TimeDelta;
-use object_store::ObjectStore;
+use futures_util::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
 use roundsman_model::attachment::to_hex;
 use roundsman_model::{FieldType, UserId, Value};
 use roundsman_protocol::attachment::{PART, UploadAnswer};
@@ -336,5 +338,59 @@ async fn content_that_is_missing_cut_or_changed_is_found_by_a_check_of_everythin
     stage.org.admin.restore_customer(stage.org.boss, stage.customer)?;
     stage.org.tamper("DELETE FROM content")?;
     assert_eq!(found(false)?, [(FindingKind::ContentUnknown, Some(id))]);
+    Ok(())
+}
+
+/// What lies in a bucket.
+async fn objects(store: &Arc<dyn ObjectStore>) -> TestResult<Vec<(String, Bytes)>> {
+    let names: Vec<_> = store.list(None).map_ok(|found| found.location).try_collect().await?;
+    let mut objects = Vec::new();
+    for name in names {
+        objects.push((name.to_string(), store.get(&name).await?.bytes().await?));
+    }
+    Ok(objects)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_goes_to_a_bucket_of_s3_goes_on_after_a_stop_comes_back_and_leaves_nothing() -> TestResult {
+    let store = open_place(&AttachmentPlace::S3(empty_bucket()?), Path::new("/nowhere"))?;
+    let mut stage = Stage::on(Arc::clone(&store), AttachmentLimits::default(), tempfile::tempdir()?)?;
+    // Put together in three blocks, the last one of them short.
+    let content = photo(11 * 1024 * 1024 + 77);
+    let (id, _) = stage.describe(content.len() as u64, sha256(&[&content]))?;
+    for part in 0..20 {
+        let offset = part * PART;
+        stage.send(id, offset, &content[offset as usize..][..PART as usize]).await?;
+    }
+    assert_eq!(objects(&store).await?.len(), 20);
+    // The phone begins anew, and is told where to go on.
+    let on = stage.send(id, 0, &content[..PART as usize]).await?;
+    assert_eq!(on, UploadAnswer { received: 20 * PART, stored: false });
+    let mut answer = on;
+    while !answer.stored {
+        let rest = &content[answer.received as usize..];
+        answer = stage.send(id, answer.received, &rest[..rest.len().min(PART as usize)]).await?;
+    }
+    let whole = objects(&store).await?;
+    assert_eq!(whole.len(), 1, "the parts are gone");
+    assert!(!whole[0].1.windows(CANARY.len()).any(|window| window == CANARY));
+    for offset in [0, 1, 21 * PART, 5 * 1024 * 1024, content.len() as u64] {
+        assert!(stage.fetch(&stage.phone, id, offset).await? == content[offset as usize..], "{offset}");
+    }
+    assert!(stage.org.admin.verify(true, &mut |_, _| {})?.is_sound());
+
+    // A thumbnail is kept beside it, and that there is none is too.
+    let none = thumbnail(stage.app(), stage.phone.key.clone(), stage.phone.tokens.access.clone(), id).await;
+    assert_eq!(code(none), Some(ErrorCode::NotFound));
+    assert_eq!(objects(&store).await?.len(), 2);
+
+    let mut changed = whole[0].1.to_vec();
+    changed[50] ^= 1;
+    store.put(&whole[0].0.as_str().into(), changed.into()).await?;
+    assert!(matches!(stage.fetch(&stage.phone, id, 0).await, Err(Refusal::Object(_))));
+    stage.org.admin.remove_customer(stage.org.boss, stage.customer)?;
+    stage.org.admin.erase_customer(stage.org.boss, stage.customer)?;
+    sweep(stage.app()).await?;
+    assert!(objects(&store).await?.is_empty(), "nothing is left in the bucket");
     Ok(())
 }
