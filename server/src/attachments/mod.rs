@@ -17,7 +17,9 @@ mod thumbnail;
 
 pub(crate) use contents::{Contents, Look};
 pub(crate) use give::{Given, give};
-pub(crate) use housekeeping::{forget_lost, forget_with, go_along, go_away, return_with, sweep};
+pub(crate) use housekeeping::{
+    forget_abandoned, forget_lost, forget_with, go_along, go_away, return_with, sweep,
+};
 pub(crate) use place::open as open_place;
 pub use place::{AttachmentConfig, AttachmentLimits, AttachmentPlace, PlaceError, S3};
 pub(crate) use take::{Part, take};

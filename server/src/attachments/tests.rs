@@ -258,6 +258,35 @@ async fn what_is_too_large_or_too_much_is_refused_before_a_byte_of_it_is_kept() 
 }
 
 #[tokio::test]
+async fn what_nobody_goes_on_sending_counts_until_it_is_forgotten_and_can_be_begun_anew() -> TestResult {
+    let size = PART as usize + 9;
+    let limits = AttachmentLimits { one: 1 << 20, device: 2 * size as u64, all: 1 << 30 };
+    let (mut stage, anchors) = (Stage::new(limits)?, tempfile::tempdir()?);
+    let content = photo(size);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(stage.describe(size as u64, sha256(&[&content]))?.0);
+    }
+    let first = &content[..PART as usize];
+    stage.send_all(ids[0], &content).await?;
+    stage.send(ids[1], 0, first).await?;
+    let full = stage.send(ids[2], 0, first).await;
+    assert_eq!(code(full), Some(ErrorCode::AttachmentsFull), "what was begun counts whole");
+    for (days, files) in [(29, 2), (2, 1)] {
+        stage.org.wait(TimeDelta::days(days));
+        crate::upkeep::once(stage.app(), anchors.path())?;
+        sweep(stage.app()).await?;
+        assert_eq!(stage.files().len(), files, "{days} days later");
+    }
+    stage.phone = stage.org.phone(stage.rep)?;
+    assert!(stage.fetch(&stage.phone, ids[0], 0).await? == content, "what is whole stays");
+    let on = stage.send(ids[1], PART, &content[PART as usize..]).await?;
+    assert_eq!(on, UploadAnswer { received: 0, stored: false }, "it begins anew");
+    assert!(stage.send_all(ids[1], &content).await?.stored);
+    Ok(())
+}
+
+#[tokio::test]
 async fn attachments_go_with_their_customer_come_back_with_it_and_are_erased_with_it() -> TestResult {
     let mut stage = Stage::new(AttachmentLimits::default())?;
     let content = photo(500);
