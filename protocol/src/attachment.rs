@@ -5,13 +5,17 @@
 //! says how far the server has come. A part that it doesn't wait for changes nothing, so a device may begin wherever it
 //! believes to be, and goes on where the answer says. After the last part the server hashes what it has stored.
 //!
-//! `GET` of the same address answers with everything from that offset to the end.
+//! `GET` of the same address answers with everything from that offset to the end. `GET` of [`thumbnail_path`] answers with a
+//! small picture, or that there is nothing if none can be made of the content.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Bytes of a part, but for the last one. Small enough for half a minute over 70 kbit/s.
 pub const PART: u64 = 256 * 1024;
+
+/// The most bytes of a small picture.
+pub const MAX_THUMBNAIL: usize = 64 * 1024;
 
 /// How far the server has come with an attachment's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +29,12 @@ pub struct UploadAnswer {
 /// Where the content of an attachment is, from an offset on.
 pub fn path(attachment: Uuid, offset: u64) -> String {
     format!("/v1/attachments/{attachment}/content/{offset}")
+}
+
+/// Where the small picture of an attachment is: a JPEG that the server makes, without what the picture tells beside its
+/// pixels.
+pub fn thumbnail_path(attachment: Uuid) -> String {
+    format!("/v1/attachments/{attachment}/thumbnail")
 }
 
 /// How many bytes the part at this offset has, of so many in all.

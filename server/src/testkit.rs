@@ -1,7 +1,8 @@
 //! For tests: an organisation with a clock that is set by hand, and devices with real keys. Its data is in a temporary
-//! folder, or in a PostgreSQL where ROUNDSMAN_TEST_STORAGE says `postgres`.
+//! folder, or in a PostgreSQL where ROUNDSMAN_TEST_STORAGE says `postgres`. And buckets of a server that speaks S3.
 
 pub(crate) mod postgres;
+pub(crate) mod s3;
 
 use crate::admin::{AdminError, WipeProposal};
 use crate::app::App;

@@ -34,13 +34,17 @@ pub(crate) async fn go_on(app: Arc<App>, anchors: PathBuf) {
 }
 
 /// Keeps the day's anchor of the audit log, warns of a root that is about to expire, and forgets what was rescued long
-/// ago.
+/// ago and what nobody went on sending.
 pub(crate) fn once(app: &App, anchors: &std::path::Path) -> Result<(), StorageError> {
     let now = app.now();
     let mut tx = app.storage.write()?;
     let keys = app.keys(tx.as_ref())?;
     rescue::forget_old(tx.as_mut(), now)?;
     forget_old(tx.as_mut(), now)?;
+    let abandoned = attachments::forget_abandoned(tx.as_mut(), now)?;
+    if abandoned > 0 {
+        tracing::info!(count = abandoned, "attachments that nobody went on sending were forgotten");
+    }
     let left = keys.root.expires_ms - now.timestamp_millis();
     let days = left.div_euclid(TimeDelta::days(1).num_milliseconds()).max(0);
     if let Some(warning) = WARN_DAYS.into_iter().rev().find(|warning| days <= *warning) {

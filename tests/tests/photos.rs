@@ -338,6 +338,66 @@ async fn a_photo_leaves_with_its_record_but_what_was_not_sent_is_sent_first() {
     assert!(matches!(bo.fetch(sent.id).await, Err(Error::NotFound)));
 }
 
+/// A picture of 800 by 600 pixels.
+fn jpeg() -> Vec<u8> {
+    let picture = image::RgbImage::from_fn(800, 600, |x, y| image::Rgb([(x / 5) as u8, (y / 5) as u8, 90]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thumbnail_is_fetched_once_sealed_everywhere_and_goes_with_its_record() {
+    let (rig, ana, bo) = stage().await;
+    let visit = ana.visit();
+    let (added, other, text) = (
+        ana.add(visit, &jpeg()),
+        ana.add(visit, &[jpeg(), vec![0]].concat()),
+        ana.add(visit, &photo(500, 20)),
+    );
+    ana.sync().await;
+    bo.sync().await;
+    let early = bo.client.thumbnail(added.id).await;
+    assert!(matches!(early, Err(Error::Attachment(AttachmentError::NotSentYet))), "{early:?}");
+    ana.send().await;
+    bo.sync().await;
+
+    bo.wire.next(&[Fault::None, Fault::Cut(600)]);
+    assert!(bo.client.thumbnail(added.id).await.is_err(), "a part of one is not kept");
+    let small = bo.client.thumbnail(added.id).await.unwrap();
+    let shown = image::load_from_memory(&small).unwrap();
+    assert_eq!((shown.width(), shown.height()), (320, 240));
+    bo.wire.next(&[Fault::Lost]);
+    assert_eq!(bo.client.thumbnail(added.id).await.unwrap(), small);
+    assert_eq!(bo.wire.faults.lock().unwrap().len(), 1, "the second time asks nobody");
+    bo.wire.next(&[]);
+    assert!(!bo.get(added.id).unwrap().here, "the content was not fetched for it");
+    bo.client.thumbnail(other.id).await.unwrap();
+    let none = bo.client.thumbnail(text.id).await;
+    assert!(matches!(none, Err(Error::Attachment(AttachmentError::NoThumbnail))), "{none:?}");
+    assert!(matches!(bo.client.thumbnail(Uuid::nil()).await, Err(Error::NotFound)));
+
+    let bo = bo.restart();
+    let kept = |phone: &Phone, id| phone.client.attachments().unwrap().thumbnail(id).unwrap();
+    assert_eq!(kept(&bo, added.id), Some(small.clone()));
+    let middle = &small[small.len() / 2..][..24];
+    let on_disk = files(rig.disk.path());
+    assert!(on_disk.len() > 5);
+    for file in on_disk {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(middle.len()).any(|window| window == middle), "{}", file.display());
+    }
+
+    ana.client.attachments().unwrap().remove(other.id).unwrap();
+    ana.sync().await;
+    bo.sync().await;
+    assert!(kept(&bo, other.id).is_none() && kept(&bo, added.id).is_some());
+    rig.admin.set_territories(rig.actor, bo.user, vec!["NY".to_owned()]).unwrap();
+    bo.sync().await;
+    assert!(kept(&bo, added.id).is_none());
+    assert!(matches!(bo.client.thumbnail(added.id).await, Err(Error::NotFound)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_photo_that_is_removed_goes_everywhere() {
     let (_rig, ana, bo) = stage().await;

@@ -36,6 +36,9 @@ pub enum AttachmentError {
     /// Its content is not on the server yet: the phone it was added on has not sent it.
     #[error("the phone it was added on has not sent the content yet")]
     NotSentYet,
+    /// There is no small picture of it: it is no JPEG or PNG that can be read, or too large. Show what sort of file it is.
+    #[error("there is no small picture of the attachment")]
+    NoThumbnail,
     /// What was fetched is not what its record says. Nothing was kept: try again.
     #[error("what came is not what the record says: try again")]
     OtherContent,

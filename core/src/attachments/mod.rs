@@ -28,8 +28,8 @@
 //! - A wipe destroys what was not sent: keys of files are not in the sealed outbox, so unsent attachments are not handed
 //!   over with it. Their records are.
 //! - A fetch that the app is stopped in begins anew; one whose connection is cut goes on.
-//! - Thumbnails are not made: that is the host app's to do, and a thumbnail is an attachment like any other. Where a photo was
-//!   taken is taken out of JPEGs alone; everything else is kept byte for byte.
+//! - Small pictures are the server's, of JPEG and PNG: of a photo that was not sent yet the host app makes one itself. Where a
+//!   photo was taken is taken out of JPEGs alone; everything else is kept byte for byte.
 //! - The number of attachments, about how large each is, and when its file was written can be seen in the folder.
 
 mod add;
@@ -65,6 +65,10 @@ use roundsman_model::{Entity, FieldType, UserId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// The most bytes of all small pictures together.
+const MOST_THUMBNAILS: u64 = 32 << 20;
 
 /// What an attachment is called in the audit trail.
 const ENTITY: &str = "attachment";
@@ -258,12 +262,27 @@ impl Attachments {
         let file = self.store.write(|edits| {
             edits.take_away::<Record>(attachment, &made)?;
             edits.forget_unsent(attachment)?;
-            Ok::<_, Error>(edits.drop_sealed_file(attachment)?)
+            let file = edits.drop_sealed_file(attachment)?;
+            edits.drop_left_files()?;
+            Ok::<_, Error>(file)
         })?;
         if let Some(file) = file {
             self.discard(&self.files.place(file).path);
         }
+        self.sweep();
         Ok(())
+    }
+
+    /// The small picture of an attachment, a JPEG, if it was fetched before. That it was looked at is recorded.
+    ///
+    /// # Errors
+    /// The vault is not open, or the store is damaged.
+    pub fn thumbnail(&self, attachment: Uuid) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        let found = self.store.read(|records| Ok::<_, Error>(records.thumbnail(attachment)?))?;
+        if let (Some(_), Some(audit)) = (&found, &self.audit) {
+            audit.viewed(ENTITY, attachment);
+        }
+        Ok(found)
     }
 
     /// How many bytes there is room for, once what the server has too was dropped.

@@ -1,7 +1,7 @@
 //! What sending and fetching need of the attachments on this device. The network is not here: see
 //! [`Client::send_attachments`](crate::Client::send_attachments).
 
-use super::{Attachment, AttachmentError, AttachmentReader, Attachments};
+use super::{Attachment, AttachmentError, AttachmentReader, Attachments, MOST_THUMBNAILS};
 use crate::Error;
 use crate::store::UnsentFile;
 use roundsman_model::attachment::Attachment as Record;
@@ -139,6 +139,16 @@ impl Attachments {
         kept?;
         self.sweep();
         self.described(record, true)
+    }
+
+    /// Keeps a small picture that was fetched, unless its attachment has left meanwhile.
+    pub(crate) fn keep_thumbnail(&self, id: Uuid, jpeg: &[u8]) -> Result<(), Error> {
+        self.store.write(|edits| {
+            if edits.get::<Record>(id)?.is_none() {
+                return Err(Error::NotFound);
+            }
+            Ok(edits.keep_thumbnail(id, jpeg, MOST_THUMBNAILS)?)
+        })
     }
 
     /// Removes the files whose rows were dropped: their record has left, or they made room for others.

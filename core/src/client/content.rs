@@ -7,16 +7,18 @@ use crate::attachments::{
     Transfers,
 };
 use crate::net::Endpoint;
+use crate::platform::Response;
 use crate::store::UnsentFile;
 use crate::sync::blocking;
 use bytes::Bytes;
 use roundsman_model::attachment::Attachment as Record;
 use roundsman_protocol::ErrorCode;
-use roundsman_protocol::attachment::{PART, UploadAnswer, part_size, path};
+use roundsman_protocol::attachment::{MAX_THUMBNAIL, PART, UploadAnswer, part_size, path, thumbnail_path};
 use std::io::{self, Read};
 use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// How often a fetch goes on after its connection was cut with nothing new.
 const RETRIES: u32 = 3;
@@ -116,6 +118,51 @@ impl Client {
         let kept = sealing.await.unwrap_or(Err(Error::Cancelled));
         fed?;
         kept
+    }
+
+    /// A small picture of an attachment whose content is on the server: a JPEG of at most 64 KiB whose longer side has at
+    /// most 320 pixels, upright and without a place. It is fetched once, and kept in the database until its record leaves
+    /// this device or others need its room; [`Attachments::thumbnail`] has it without a connection.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such attachment on this device; [`AttachmentError::NotSentYet`];
+    /// [`AttachmentError::NoThumbnail`] if none can be made of it; no connection; the vault is not open.
+    pub async fn thumbnail(&self, attachment: Uuid) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let attachments = self.attachments()?;
+        let asked = attachments.clone();
+        let (kept, record) =
+            blocking(move || Ok((asked.thumbnail(attachment)?, asked.record(attachment)?))).await?;
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        if record.ok_or(Error::NotFound)?.stored_at.is_none() {
+            return Err(AttachmentError::NotSentYet.into());
+        }
+        let jpeg = match self.feed_thumbnail(attachment).await {
+            Err(error) if error.server_code() == Some(ErrorCode::NotFound) => {
+                return Err(AttachmentError::NoThumbnail.into());
+            }
+            jpeg => jpeg?,
+        };
+        blocking(move || {
+            attachments.keep_thumbnail(attachment, &jpeg)?;
+            attachments.thumbnail(attachment)?.ok_or(Error::NotFound)
+        })
+        .await
+    }
+
+    async fn feed_thumbnail(&self, attachment: Uuid) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let mut answer = self.get_content(&thumbnail_path(attachment)).await?;
+        let mut jpeg = Zeroizing::new(Vec::with_capacity(MAX_THUMBNAIL));
+        while let Some(piece) = answer.body.chunk().await? {
+            if jpeg.len() + piece.len() > MAX_THUMBNAIL {
+                return Err(Error::BadAnswer);
+            }
+            jpeg.extend_from_slice(&piece);
+        }
+        // What was cut off is asked for anew, and never kept.
+        let whole = jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]);
+        if whole { Ok(jpeg) } else { Err(Error::BadAnswer) }
     }
 
     fn may_send(&self) -> bool {
@@ -259,16 +306,7 @@ impl Client {
         pieces: &mpsc::Sender<Bytes>,
         transfers: &dyn Transfers,
     ) -> Result<bool, Error> {
-        let endpoint = self.endpoint()?;
-        let path = path(record.id, *at);
-        let mut renewed = false;
-        let mut answer = loop {
-            let token = self.access(&endpoint, renewed).await?;
-            match self.inner.api.fetch(&endpoint, &path, &token).await {
-                Err(error) if is_expired(&error) && !renewed => renewed = true,
-                answer => break answer?,
-            }
-        };
+        let mut answer = self.get_content(&path(record.id, *at)).await?;
         let of = record.bytes();
         while let Some(piece) = answer.body.chunk().await? {
             if transfers.cancelled() {
@@ -286,8 +324,21 @@ impl Client {
         Ok(true)
     }
 
+    /// The answer about content, as soon as its head is there.
+    async fn get_content(&self, path: &str) -> Result<Response, Error> {
+        let endpoint = self.endpoint()?;
+        let mut renewed = false;
+        loop {
+            let token = self.access(&endpoint, renewed).await?;
+            match self.inner.api.fetch(&endpoint, path, &token).await {
+                Err(error) if is_expired(&error) && !renewed => renewed = true,
+                answer => return answer,
+            }
+        }
+    }
+
     /// A token, in a short conversation of its own, so that a sync and this never renew at a time.
-    async fn access(&self, endpoint: &Endpoint, renew: bool) -> Result<zeroize::Zeroizing<String>, Error> {
+    async fn access(&self, endpoint: &Endpoint, renew: bool) -> Result<Zeroizing<String>, Error> {
         let _conversation = self.inner.conversation.lock().await;
         let Session { store, .. } = self.working()?;
         self.talk(endpoint).access(&store, renew).await

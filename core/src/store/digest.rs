@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 /// The tables that belong to no entity.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "conflict",
     "counter",
     "cursor",
@@ -34,6 +34,7 @@ const OWN: [&str; 11] = [
     "sealed_file",
     "secret",
     "shadow",
+    "thumbnail",
     "unconfirmed",
     "unsent_file",
 ];

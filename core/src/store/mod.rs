@@ -31,6 +31,7 @@ mod sealed_files;
 mod secrets;
 mod shadow;
 mod terms;
+mod thumbnails;
 mod unsent_files;
 mod verify;
 

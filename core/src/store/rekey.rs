@@ -226,9 +226,9 @@ mod tests {
         older
             .execute_batch(
                 "DROP TABLE sealed_file; DROP TABLE passed_over; DROP TABLE healing; DROP TABLE unconfirmed;
-                 DROP TABLE unsent_file;
+                 DROP TABLE unsent_file; DROP TABLE thumbnail;
                  DELETE FROM digest
-                 WHERE name IN ('sealed_file', 'passed_over', 'healing', 'unconfirmed', 'unsent_file');
+                 WHERE name IN ('sealed_file', 'passed_over', 'healing', 'unconfirmed', 'unsent_file', 'thumbnail');
                  ALTER TABLE outbox DROP COLUMN change; ALTER TABLE outbox DROP COLUMN was;
                  ALTER TABLE outbox DROP COLUMN settles; PRAGMA user_version = 2",
             )

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_search_and_buckets.sql"),
     include_str!("migrations/0006_unsent_files.sql"),
     include_str!("migrations/0007_fewer_indexes.sql"),
+    include_str!("migrations/0008_thumbnails.sql"),
 ];
 
 /// The first version with digests.

@@ -66,10 +66,11 @@ impl Records<'_> {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| whole(row, 0))?)
     }
 
-    /// Whether there are files that nothing leads to.
+    /// Whether there are files, or small pictures, that nothing leads to.
     pub(crate) fn has_left_files(&self) -> Result<bool, StoreError> {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM sealed_file WHERE id NOT IN ({NEEDED}))");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+        let files: bool = self.connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+        Ok(files || self.has_left_thumbnails()?)
     }
 
     /// Attachments that have no record because there were none when they were added; nothing once they were given one.
@@ -106,12 +107,12 @@ impl Edits<'_> {
     }
 
     /// Drops the rows, and with them the keys, of files that nothing leads to: their record has left this device, and
-    /// nothing of it is to be sent.
+    /// nothing of it is to be sent. Small pictures go with their record.
     pub(crate) fn drop_left_files(&mut self) -> Result<(), StoreError> {
         let sql = format!("DELETE FROM sealed_file WHERE id NOT IN ({NEEDED}) RETURNING file");
         let dropped = files(self.connection, &sql, [])?;
         self.dropped.extend(dropped);
-        Ok(())
+        self.drop_left_thumbnails()
     }
 
     /// Drops files that can be fetched again, those that are here for longest first, until this many bytes are free.

@@ -20,6 +20,9 @@ const BLOCK: usize = 5 * 1024 * 1024;
 /// The most blocks on their way at a time.
 const BLOCKS: usize = 1;
 
+/// The number that a thumbnail is sealed with, which no part has.
+const THUMBNAIL: u64 = u64::MAX;
+
 /// Reads and writes sealed bytes.
 #[derive(Clone)]
 pub(crate) struct Contents {
@@ -105,6 +108,27 @@ impl Contents {
         Parts::of(content)?.open(number, &sealed).ok_or_else(|| Refusal::Object(changed()))
     }
 
+    /// The small picture of a content, if it was made; empty if none can be made.
+    pub(super) async fn thumbnail(
+        &self,
+        content: &StoredContent,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
+        let sealed = match self.store.get(&thumbnail_path(content.object)).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // One that was changed is made anew.
+        Ok(Parts::of(content)?.open(THUMBNAIL, &sealed))
+    }
+
+    /// Keeps the small picture of a content, under the content's key. It goes with the content.
+    pub(super) async fn put_thumbnail(&self, content: &StoredContent, jpeg: &[u8]) -> Result<(), Refusal> {
+        let sealed = Parts::of(content)?.seal(THUMBNAIL, jpeg)?;
+        self.store.put(&thumbnail_path(content.object), PutPayload::from_bytes(sealed)).await?;
+        Ok(())
+    }
+
     /// How the sealed bytes of a content that is stored lie there; read through and hashed if `whole` says so.
     pub(crate) async fn look(&self, content: &StoredContent, whole: bool) -> Result<Look, Refusal> {
         let found = match self.store.head(&whole_path(content.object)).await {
@@ -164,6 +188,10 @@ pub(super) fn all_of(object: Uuid) -> String {
 
 fn part_path(object: Uuid, number: u64) -> Path {
     Path::from(format!("{}/{number}", parts_of(object)))
+}
+
+fn thumbnail_path(object: Uuid) -> Path {
+    Path::from(format!("{}/thumbnail", all_of(object)))
 }
 
 fn whole_path(object: Uuid) -> Path {

@@ -31,6 +31,16 @@ pub(crate) fn give(
     attachment: Uuid,
     offset: u64,
 ) -> Result<Given, Refusal> {
+    Given::stored(app, allowed(app, key, access, attachment)?, offset)
+}
+
+/// What there is of the content of an attachment that a device may have.
+pub(super) fn allowed(
+    app: &App,
+    key: &DeviceKey,
+    access: &str,
+    attachment: Uuid,
+) -> Result<Option<StoredContent>, Refusal> {
     let tx = app.storage.read()?;
     let device = tokens::authorise(tx.as_ref(), key, access, app.now().timestamp_millis())?;
     if device.status != DeviceStatus::Active {
@@ -41,7 +51,7 @@ pub(crate) fn give(
     if !buckets(user.id, &user.territories).contains(&record.bucket) {
         return Err(ErrorCode::NotFound.into());
     }
-    Given::stored(app, tx.content(attachment)?, offset)
+    Ok(tx.content(attachment)?)
 }
 
 impl Given {

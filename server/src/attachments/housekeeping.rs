@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// How many names are removed in one go.
 const SLICE: usize = 10_000;
 
+/// How long after its last part a content that is not whole is kept: longer than a rep's holidays.
+const ABANDONED: TimeDelta = TimeDelta::days(30);
+
 /// How long after the first removal of bytes a second look is taken for a part that was on its way then.
 const LOOK_AGAIN: TimeDelta = TimeDelta::hours(1);
 
@@ -73,6 +76,19 @@ pub(crate) fn forget_lost(tx: &mut dyn WriteTx, now: DateTime<Utc>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Forgets what has come of contents that were begun and not gone on with for long, and with it the room that was kept for
+/// them. A phone that comes back after all is told that nothing is there, and begins anew. Returns how many they were.
+pub(crate) fn forget_abandoned(tx: &mut dyn WriteTx, now: DateTime<Utc>) -> Result<usize> {
+    let abandoned = tx.contents_abandoned((now - ABANDONED).timestamp_millis())?;
+    for attachment in &abandoned {
+        if let Some(content) = tx.content(*attachment)? {
+            tx.drop_content(*attachment)?;
+            leave(tx, all_of(content.object), now)?;
+        }
+    }
+    Ok(abandoned.len())
 }
 
 /// Notes names that are to be removed after the commit.

@@ -93,6 +93,7 @@ mod tests {
             size: 0,
             received: 0,
             stored: false,
+            moved_ms: 0,
         };
         let parts = Parts::of(&content(2, 3))?;
         let sealed = parts.seal(4, b"a shelf")?;

@@ -75,6 +75,7 @@ fn begin(app: &App, part: &Part) -> Result<StoredContent, Refusal> {
         size: described(&record)?.bytes(),
         received: 0,
         stored: false,
+        moved_ms: now_ms,
     };
     let limits = app.contents.limits;
     if content.size > limits.one {
@@ -116,6 +117,7 @@ fn received(app: &App, sent: StoredContent, bytes: u64) -> Result<StoredContent,
     let mut content = tx.content(sent.attachment)?.ok_or(ErrorCode::NotFound)?;
     if (content.object, content.received) == (sent.object, sent.received) {
         content.received += bytes;
+        content.moved_ms = app.now().timestamp_millis();
         tx.put_content(&content)?;
         tx.commit()?;
     }

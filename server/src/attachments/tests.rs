@@ -1,13 +1,15 @@
 //! What taking content in and giving it out promise.
 
 use super::contents::Contents;
-use super::{AttachmentLimits, AttachmentPlace, Part, give, open_place, sweep, take};
+use super::{AttachmentLimits, AttachmentPlace, Part, give, open_place, sweep, take, thumbnail};
 use crate::app::App;
 use crate::refusal::Refusal;
+use crate::testkit::s3::empty_bucket;
 use crate::testkit::{Org, Phone, TestResult};
 use bytes::Bytes;
 use chrono::TimeDelta;
-use object_store::ObjectStore;
+use futures_util::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
 use roundsman_model::attachment::to_hex;
 use roundsman_model::{FieldType, UserId, Value};
 use roundsman_protocol::attachment::{PART, UploadAnswer};
@@ -256,6 +258,35 @@ async fn what_is_too_large_or_too_much_is_refused_before_a_byte_of_it_is_kept() 
 }
 
 #[tokio::test]
+async fn what_nobody_goes_on_sending_counts_until_it_is_forgotten_and_can_be_begun_anew() -> TestResult {
+    let size = PART as usize + 9;
+    let limits = AttachmentLimits { one: 1 << 20, device: 2 * size as u64, all: 1 << 30 };
+    let (mut stage, anchors) = (Stage::new(limits)?, tempfile::tempdir()?);
+    let content = photo(size);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(stage.describe(size as u64, sha256(&[&content]))?.0);
+    }
+    let first = &content[..PART as usize];
+    stage.send_all(ids[0], &content).await?;
+    stage.send(ids[1], 0, first).await?;
+    let full = stage.send(ids[2], 0, first).await;
+    assert_eq!(code(full), Some(ErrorCode::AttachmentsFull), "what was begun counts whole");
+    for (days, files) in [(29, 2), (2, 1)] {
+        stage.org.wait(TimeDelta::days(days));
+        crate::upkeep::once(stage.app(), anchors.path())?;
+        sweep(stage.app()).await?;
+        assert_eq!(stage.files().len(), files, "{days} days later");
+    }
+    stage.phone = stage.org.phone(stage.rep)?;
+    assert!(stage.fetch(&stage.phone, ids[0], 0).await? == content, "what is whole stays");
+    let on = stage.send(ids[1], PART, &content[PART as usize..]).await?;
+    assert_eq!(on, UploadAnswer { received: 0, stored: false }, "it begins anew");
+    assert!(stage.send_all(ids[1], &content).await?.stored);
+    Ok(())
+}
+
+#[tokio::test]
 async fn attachments_go_with_their_customer_come_back_with_it_and_are_erased_with_it() -> TestResult {
     let mut stage = Stage::new(AttachmentLimits::default())?;
     let content = photo(500);
@@ -336,5 +367,59 @@ async fn content_that_is_missing_cut_or_changed_is_found_by_a_check_of_everythin
     stage.org.admin.restore_customer(stage.org.boss, stage.customer)?;
     stage.org.tamper("DELETE FROM content")?;
     assert_eq!(found(false)?, [(FindingKind::ContentUnknown, Some(id))]);
+    Ok(())
+}
+
+/// What lies in a bucket.
+async fn objects(store: &Arc<dyn ObjectStore>) -> TestResult<Vec<(String, Bytes)>> {
+    let names: Vec<_> = store.list(None).map_ok(|found| found.location).try_collect().await?;
+    let mut objects = Vec::new();
+    for name in names {
+        objects.push((name.to_string(), store.get(&name).await?.bytes().await?));
+    }
+    Ok(objects)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_goes_to_a_bucket_of_s3_goes_on_after_a_stop_comes_back_and_leaves_nothing() -> TestResult {
+    let store = open_place(&AttachmentPlace::S3(empty_bucket()?), Path::new("/nowhere"))?;
+    let mut stage = Stage::on(Arc::clone(&store), AttachmentLimits::default(), tempfile::tempdir()?)?;
+    // Put together in three blocks, the last one of them short.
+    let content = photo(11 * 1024 * 1024 + 77);
+    let (id, _) = stage.describe(content.len() as u64, sha256(&[&content]))?;
+    for part in 0..20 {
+        let offset = part * PART;
+        stage.send(id, offset, &content[offset as usize..][..PART as usize]).await?;
+    }
+    assert_eq!(objects(&store).await?.len(), 20);
+    // The phone begins anew, and is told where to go on.
+    let on = stage.send(id, 0, &content[..PART as usize]).await?;
+    assert_eq!(on, UploadAnswer { received: 20 * PART, stored: false });
+    let mut answer = on;
+    while !answer.stored {
+        let rest = &content[answer.received as usize..];
+        answer = stage.send(id, answer.received, &rest[..rest.len().min(PART as usize)]).await?;
+    }
+    let whole = objects(&store).await?;
+    assert_eq!(whole.len(), 1, "the parts are gone");
+    assert!(!whole[0].1.windows(CANARY.len()).any(|window| window == CANARY));
+    for offset in [0, 1, 21 * PART, 5 * 1024 * 1024, content.len() as u64] {
+        assert!(stage.fetch(&stage.phone, id, offset).await? == content[offset as usize..], "{offset}");
+    }
+    assert!(stage.org.admin.verify(true, &mut |_, _| {})?.is_sound());
+
+    // A thumbnail is kept beside it, and that there is none is too.
+    let none = thumbnail(stage.app(), stage.phone.key.clone(), stage.phone.tokens.access.clone(), id).await;
+    assert_eq!(code(none), Some(ErrorCode::NotFound));
+    assert_eq!(objects(&store).await?.len(), 2);
+
+    let mut changed = whole[0].1.to_vec();
+    changed[50] ^= 1;
+    store.put(&whole[0].0.as_str().into(), changed.into()).await?;
+    assert!(matches!(stage.fetch(&stage.phone, id, 0).await, Err(Refusal::Object(_))));
+    stage.org.admin.remove_customer(stage.org.boss, stage.customer)?;
+    stage.org.admin.erase_customer(stage.org.boss, stage.customer)?;
+    sweep(stage.app()).await?;
+    assert!(objects(&store).await?.is_empty(), "nothing is left in the bucket");
     Ok(())
 }

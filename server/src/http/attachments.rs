@@ -1,4 +1,5 @@
 //! `POST` and `GET /v1/attachments/{id}/content/{offset}`: the content of attachments, part by part.
+//! `GET /v1/attachments/{id}/thumbnail`: a small picture of it.
 
 use super::proof::access_token;
 use super::{Shared, bytes, work};
@@ -12,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use roundsman_protocol::ErrorCode;
-use roundsman_protocol::attachment::{UploadAnswer, path};
+use roundsman_protocol::attachment::{UploadAnswer, path, thumbnail_path};
 use uuid::Uuid;
 
 type Place = Result<Path<(Uuid, u64)>, PathRejection>;
@@ -51,6 +52,25 @@ pub(super) async fn get(
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     let length = (header::CONTENT_LENGTH, HeaderValue::from(given.left()));
     Ok(([kind, length], body(given)).into_response())
+}
+
+pub(super) async fn thumbnail(
+    State(api): State<Shared>,
+    place: Result<Path<Uuid>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let Path(attachment) = place.map_err(|_| ErrorCode::NotFound)?;
+    let app = std::sync::Arc::clone(&api.app);
+    let (key, access) = work(move || {
+        let access = access_token(&headers)?;
+        let path = thumbnail_path(attachment);
+        let key = api.proofs.check_method("GET", &api.app, &headers, &path, Some(access))?;
+        Ok((key, access.to_owned()))
+    })
+    .await?;
+    let jpeg = attachments::thumbnail(&app, key, access, attachment).await?;
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    Ok(([kind], jpeg.to_vec()).into_response())
 }
 
 /// Read as fast as the client takes it, one part at a time.

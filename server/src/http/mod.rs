@@ -79,6 +79,7 @@ pub(crate) fn router(app: Arc<App>, seats: Arc<Seats>, nonce_key: Zeroizing<[u8;
             "/v1/attachments/{id}/content/{offset}",
             post(attachments::post).get(attachments::get).layer(DefaultBodyLimit::max(MAX_PART)),
         )
+        .route("/v1/attachments/{id}/thumbnail", get(attachments::thumbnail))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), guard))
         .with_state(Arc::clone(&api));
     let probes = Router::new()

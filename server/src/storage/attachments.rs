@@ -21,6 +21,8 @@ pub struct StoredContent {
     pub received: u64,
     /// Whether all have come and were found to be the right ones.
     pub stored: bool,
+    /// When something of it came last: milliseconds since 1970.
+    pub moved_ms: i64,
 }
 
 /// Bytes that belong to nothing any more and are to be removed.
@@ -46,6 +48,8 @@ pub trait AttachmentsRead {
     fn content_bytes(&self, device: Option<DeviceId>) -> Result<u64>;
     /// Attachments that neither stand nor can be brought back, and still have content.
     fn contents_of_nothing(&self) -> Result<Vec<Uuid>>;
+    /// Attachments whose content is not whole, and of which nothing came since then.
+    fn contents_abandoned(&self, before_ms: i64) -> Result<Vec<Uuid>>;
     /// What is to be removed, the oldest first.
     fn waste(&self, limit: usize) -> Result<Vec<Waste>>;
 }

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_removed_and_collisions.sql"),
     include_str!("migrations/0003_bucket_sums.sql"),
     include_str!("migrations/0004_attachments.sql"),
+    include_str!("migrations/0005_abandoned_contents.sql"),
 ];
 
 /// Takes the place of the one writer until the transaction ends. The lock is of the schema: other organisations in other

@@ -14,7 +14,7 @@ fn label(attachment: &Uuid) -> String {
     format!("content/{attachment}")
 }
 
-const CONTENT: &str = "attachment, device, object, key, size, received, stored";
+const CONTENT: &str = "attachment, device, object, key, size, received, stored, moved_ms";
 
 impl Tx<'_> {
     fn stored_content(&self, row: &Row<'_>) -> Result<StoredContent> {
@@ -28,6 +28,7 @@ impl Tx<'_> {
             size: number(row, "size")?,
             received: number(row, "received")?,
             stored: number(row, "stored")? != 0,
+            moved_ms: row.get("moved_ms")?,
         })
     }
 }
@@ -78,6 +79,11 @@ impl AttachmentsRead for Tx<'_> {
         self.all(sql, params![], |row| id(row, "attachment"))
     }
 
+    fn contents_abandoned(&self, before_ms: i64) -> Result<Vec<Uuid>> {
+        let sql = "SELECT attachment FROM content WHERE stored = 0 AND moved_ms < ?1 ORDER BY attachment";
+        self.all(sql, params![before_ms], |row| id(row, "attachment"))
+    }
+
     fn waste(&self, limit: usize) -> Result<Vec<Waste>> {
         let sql = "SELECT prefix, at_ms FROM waste ORDER BY at_ms, prefix LIMIT ?1";
         self.all(sql, params![limit as i64], |row| {
@@ -90,9 +96,10 @@ impl AttachmentsWrite for Tx<'_> {
     fn put_content(&mut self, content: &StoredContent) -> Result<()> {
         let key = self.database.sealed(&label(&content.attachment), &content.key)?;
         self.run(
-            "INSERT INTO content (attachment, device, object, key, size, received, stored)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (attachment) DO UPDATE SET received = excluded.received, stored = excluded.stored",
+            "INSERT INTO content (attachment, device, object, key, size, received, stored, moved_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (attachment) DO UPDATE SET received = excluded.received, stored = excluded.stored,
+             moved_ms = excluded.moved_ms",
             params![
                 blob(&content.attachment),
                 blob(&content.device.0),
@@ -100,7 +107,8 @@ impl AttachmentsWrite for Tx<'_> {
                 &*key,
                 content.size as i64,
                 content.received as i64,
-                content.stored
+                content.stored,
+                content.moved_ms
             ],
         )?;
         Ok(())

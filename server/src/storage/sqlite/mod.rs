@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_removed_and_collisions.sql"),
     include_str!("migrations/0006_bucket_sums.sql"),
     include_str!("migrations/0007_attachments.sql"),
+    include_str!("migrations/0008_abandoned_contents.sql"),
 ];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.

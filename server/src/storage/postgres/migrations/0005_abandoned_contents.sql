@@ -1,0 +1,4 @@
+-- When something of a content came last, in milliseconds since 1970: what is never finished goes some time.
+ALTER TABLE content ADD COLUMN moved_ms BIGINT NOT NULL DEFAULT 0;
+-- What is on its way now is not abandoned.
+UPDATE content SET moved_ms = CAST(extract(epoch FROM now()) * 1000 AS BIGINT);
