@@ -108,7 +108,8 @@ impl SealedOutbox {
     pub(crate) fn reread(&self) -> Result<HashSet<Uuid>, SealedError> {
         {
             let mut state = self.state();
-            let State { segments, open } = &mut *state;
+            let State { segments, open, made } = &mut *state;
+            *made = false;
             *segments = own_segments(&*self.disk, &self.dir, self.to.device)?;
             // What follows something that can't be read could not be read either.
             open.take_if(|open| {
