@@ -7,11 +7,13 @@ use roundsman_protocol::envelope::{Domain, Envelope};
 use roundsman_protocol::root::{Root, RootError};
 use roundsman_protocol::root_bundle::{RootBundle, RootBundleError};
 use roundsman_protocol::ticket::SpkiPin;
-use roundsman_server::Server;
 use roundsman_server::admin::{Admin, RootChange};
 use roundsman_server::keyfile::{KeyFile, KeyKind};
+use roundsman_server::{Server, StartError};
 use roundsman_tests::rig::{Rig, passcode};
+use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 /// Publishes the next root, signed with the organisation's root key.
 fn publish(admin: &Admin, data: &Path, change: RootChange) {
@@ -42,7 +44,7 @@ async fn with_a_new_certificate(server: Server, data: &Path) -> Server {
     for file in ["tls.crt", "tls.key"] {
         std::fs::remove_file(data.join(file)).unwrap();
     }
-    let config = roundsman_server::Config {
+    let config = || roundsman_server::Config {
         data_dir: data.to_owned(),
         database: None,
         listen: ([127, 0, 0, 1], port).into(),
@@ -52,7 +54,16 @@ async fn with_a_new_certificate(server: Server, data: &Path) -> Server {
         attachments: roundsman_server::AttachmentConfig::default(),
         first_admin: None,
     };
-    Server::start(config).await.unwrap()
+    // A server of another test may have been given the port meanwhile, until that test ends.
+    for _ in 0..100 {
+        match Server::start(config()).await {
+            Err(StartError::Listen(error)) if error.kind() == ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            started => return started.unwrap(),
+        }
+    }
+    panic!("the port {port} stays in use");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,6 +123,8 @@ pub enum AttachmentFlaw {
     NotFetched,
     /// The phone that it was added on has not sent it yet. Offer to try later.
     NotSentYet,
+    /// There is no small picture of it. Show what sort of file it is.
+    NoThumbnail,
     /// What came is not what its record says. Nothing was kept: try again.
     OtherContent,
     /// Its file is gone, cut short or damaged. Offer to remove it, and to add it anew from where the person has it.
@@ -141,6 +143,7 @@ impl From<AttachmentError> for AttachmentFlaw {
             AttachmentError::Content { .. } => Self::Unreadable,
             AttachmentError::NotFetched => Self::NotFetched,
             AttachmentError::NotSentYet => Self::NotSentYet,
+            AttachmentError::NoThumbnail => Self::NoThumbnail,
             AttachmentError::OtherContent => Self::OtherContent,
             AttachmentError::Missing
             | AttachmentError::Truncated

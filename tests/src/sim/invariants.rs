@@ -9,7 +9,7 @@ use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, Fields, Rev, Value};
 use roundsman_protocol::sha256;
 use roundsman_protocol::sync::{Change, Outcome};
-use roundsman_server::admin::RescueFilter;
+use roundsman_server::admin::{RescueFilter, RescueState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use uuid::Uuid;
@@ -218,12 +218,13 @@ impl World {
                             !conflicts(other).iter().any(|told| told.field == *field && told.lost_is_mine);
                         at > rev && took && other.fields.contains_key(field) && (saw(other) || by.0 == key.0)
                     });
+                    let rescued = book.rescued.contains(&(key.0, *record, field.clone()));
                     let by_office = book
                         .office
                         .iter()
                         .any(|edit| Some(edit.code.as_str()) == code && edit.at > sent.first);
                     let gone = removals(&book).any(|(of, at)| of == *record && at >= *rev);
-                    if !(stands || kept || decided || replaced || by_office || gone) {
+                    if !(stands || kept || decided || replaced || rescued || by_office || gone) {
                         found.push(format!(
                             "{typed} that device {} typed into {field} of {record} with change {}, taken as version \
                              {rev}, is nowhere",
@@ -299,6 +300,11 @@ impl World {
         let taken = admin.take_all_rescued(office.actor(), phone.device);
         let applied = taken.map_or(0, |taken| taken.applied);
         self.counts.rescued += applied;
+        let filter = RescueFilter { state: Some(RescueState::Taken), ..filter };
+        let of_record = admin.rescued(&filter).expect("the server lists what was rescued").into_iter();
+        let fields = of_record
+            .flat_map(|view| view.fields.into_iter().map(move |(field, _)| (number, view.record, field)));
+        self.journal.open().rescued.extend(fields);
         self.note(format!("buried phone {slot}, {} rescued, {applied} taken", rescued.len()));
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Book {
     /// Lost values that somebody has decided about: the record, the field, the value as JSON.
     pub(super) settled: BTreeSet<(Uuid, String, String)>,
     pub(super) office: Vec<OfficeEdit>,
+    /// What a wiped device had typed later and the office took: its number, the record, the field.
+    pub(super) rescued: BTreeSet<(u32, Uuid, String)>,
     /// Devices that are no more.
     pub(super) gone: BTreeSet<u32>,
     pub(super) findings: Vec<Finding>,

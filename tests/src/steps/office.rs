@@ -264,9 +264,13 @@ impl SavedOffice {
     pub fn at(journal: &Path) -> anyhow::Result<Arc<Self>> {
         let mut books = Books::new();
         let text = fs::read_to_string(journal).unwrap_or_default();
-        // A line that a kill has cut was never answered.
-        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        for line in text[..whole].lines() {
             books.take(&serde_json::from_str(line)?)?;
+        }
+        // A line that a kill has cut was never answered, and must not become the beginning of the next.
+        if whole < text.len() {
+            OpenOptions::new().write(true).open(journal)?.set_len(whole as u64)?;
         }
         Ok(Arc::new(Self { journal: journal.to_owned(), books: Mutex::new(books) }))
     }

@@ -156,6 +156,7 @@ fn each_error_of_an_attachment_has_its_word() {
         (E::Content { kind }, flaw(F::Unreadable)),
         (E::NotFetched, flaw(F::NotFetched)),
         (E::NotSentYet, flaw(F::NotSentYet)),
+        (E::NoThumbnail, flaw(F::NoThumbnail)),
         (E::OtherContent, flaw(F::OtherContent)),
         (E::Missing, flaw(F::Lost)),
         (E::Truncated, flaw(F::Lost)),
