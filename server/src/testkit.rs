@@ -3,6 +3,7 @@
 
 pub(crate) mod postgres;
 pub(crate) mod s3;
+mod script;
 
 use crate::admin::{AdminError, WipeProposal};
 use crate::app::App;

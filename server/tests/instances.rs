@@ -5,6 +5,8 @@
 mod kit;
 #[path = "../src/testkit/postgres.rs"]
 mod postgres;
+#[path = "../src/testkit/script.rs"]
+mod script;
 
 use kit::{Phone, Rig, TestResult, client, enrolment, problem};
 use reqwest::Response;

@@ -38,20 +38,8 @@ impl Rig {
     /// Starts a server at this address, which phones reach by that one.
     pub async fn start_at(listen: SocketAddr, public_url: Option<String>) -> Self {
         let disk = tempfile::tempdir().expect("a temporary folder");
-        let config = roundsman_server::Config {
-            data_dir: disk.path().join("server"),
-            database: None,
-            listen,
-            public_url,
-            org_name: "Garden State Snacks".to_owned(),
-            anchors: None,
-            attachments: roundsman_server::AttachmentConfig::default(),
-            first_admin: Some(NewAdmin {
-                email: "ada@example.com".to_owned(),
-                name: "Ada".to_owned(),
-                password: Secret::from(ADMIN_PASSWORD),
-            }),
-        };
+        let config =
+            roundsman_server::Config { listen, public_url, ..server_config(&disk.path().join("server")) };
         let server = Server::start(config).await.expect("the server starts");
         let admin = server.admin();
         let actor = admin.users().expect("users").first().expect("the first administrator").id;
@@ -128,6 +116,24 @@ impl Rig {
 /// Every phone's passcode.
 pub fn passcode() -> Passcode {
     Passcode::new(PASSCODE).expect("a passcode that the policy takes")
+}
+
+/// A server with an embedded database in `data`, on a free port, and its first administrator.
+pub fn server_config(data: &Path) -> roundsman_server::Config {
+    roundsman_server::Config {
+        data_dir: data.to_owned(),
+        database: None,
+        listen: ([127, 0, 0, 1], 0).into(),
+        public_url: None,
+        org_name: "Garden State Snacks".to_owned(),
+        anchors: None,
+        attachments: roundsman_server::AttachmentConfig::default(),
+        first_admin: Some(NewAdmin {
+            email: "ada@example.com".to_owned(),
+            name: "Ada".to_owned(),
+            password: Secret::from(ADMIN_PASSWORD),
+        }),
+    }
 }
 
 /// A phone whose vault is in `folder/vault` and whose platform keys are in `folder/keys`, with the cheapest

@@ -10,7 +10,7 @@ use roundsman_protocol::ticket::SpkiPin;
 use roundsman_server::admin::{Admin, RootChange};
 use roundsman_server::keyfile::{KeyFile, KeyKind};
 use roundsman_server::{Server, StartError};
-use roundsman_tests::rig::{Rig, passcode};
+use roundsman_tests::rig::{Rig, passcode, server_config};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -45,14 +45,9 @@ async fn with_a_new_certificate(server: Server, data: &Path) -> Server {
         std::fs::remove_file(data.join(file)).unwrap();
     }
     let config = || roundsman_server::Config {
-        data_dir: data.to_owned(),
-        database: None,
         listen: ([127, 0, 0, 1], port).into(),
-        public_url: None,
-        org_name: "Garden State Snacks".to_owned(),
-        anchors: None,
-        attachments: roundsman_server::AttachmentConfig::default(),
         first_admin: None,
+        ..server_config(data)
     };
     // A server of another test may have been given the port meanwhile, until that test ends.
     for _ in 0..100 {

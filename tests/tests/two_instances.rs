@@ -5,34 +5,17 @@ use roundsman_core::model::visit::Outcome;
 use roundsman_core::{Client, Ended, Heard, Listening, State, Watcher};
 use roundsman_server::admin::{DeviceStatus, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::storage::StorageError;
-use roundsman_server::{Admin, Config, Database, NewAdmin, Server, StartError};
+use roundsman_server::{Admin, Config, Database, Server, StartError};
 use roundsman_tests::balancer::Balancer;
-use roundsman_tests::postgres::empty_database;
-use roundsman_tests::rig::{ADMIN_PASSWORD, passcode, phone_config};
+use roundsman_tests::postgres::{again, empty_database};
+use roundsman_tests::rig::{passcode, phone_config, server_config};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-fn again(database: &Database) -> Option<Database> {
-    Some(Database { url: database.url.duplicate(), ca: None })
-}
-
 fn config(data: &Path, database: &Database, listen: SocketAddr, public_url: Option<String>) -> Config {
-    Config {
-        data_dir: data.to_owned(),
-        database: again(database),
-        listen,
-        public_url,
-        org_name: "Garden State Snacks".to_owned(),
-        anchors: None,
-        attachments: roundsman_server::AttachmentConfig::default(),
-        first_admin: Some(NewAdmin {
-            email: "ada@example.com".to_owned(),
-            name: "Ada".to_owned(),
-            password: ADMIN_PASSWORD.into(),
-        }),
-    }
+    Config { database: Some(again(database)), listen, public_url, ..server_config(data) }
 }
 
 /// An address that is free now.
@@ -170,7 +153,7 @@ async fn phones_that_alternate_between_two_instances_lose_nothing_and_send_nothi
     balancer.choose(at[1]);
     visit(&bo, "alone");
     bo.sync(&()).await.unwrap();
-    let operator = Admin::open_on(&further, again(&database).as_ref()).unwrap();
+    let operator = Admin::open_on(&further, Some(&again(&database))).unwrap();
     assert!(operator.recent_visits(1).unwrap()[0].notes.as_deref() == Some("alone"));
     two.stop().await;
 }

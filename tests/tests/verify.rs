@@ -11,10 +11,10 @@ use roundsman_core::{Client, Error};
 use roundsman_model::Bucket;
 use roundsman_server::admin::{AlertKind, Mapping, TerritoryFrom};
 use roundsman_server::verify::FindingKind;
-use roundsman_server::{Admin, Config, Database, NewAdmin, Server};
+use roundsman_server::{Admin, Config, Database, Server};
 use roundsman_tests::canary::files;
-use roundsman_tests::postgres::empty_database;
-use roundsman_tests::rig::{ADMIN_PASSWORD, Rig};
+use roundsman_tests::postgres::{again, empty_database};
+use roundsman_tests::rig::{Rig, server_config};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -278,21 +278,7 @@ async fn a_store_that_is_not_of_one_state_is_named_and_the_rest_is_checked_and_a
 
 /// A server with customers on either database.
 async fn server(data: &Path, database: Option<&Database>) -> Server {
-    let again = |database: &Database| Database { url: database.url.duplicate(), ca: None };
-    let config = Config {
-        data_dir: data.to_owned(),
-        database: database.map(again),
-        listen: ([127, 0, 0, 1], 0).into(),
-        public_url: None,
-        org_name: "Garden State Snacks".to_owned(),
-        anchors: None,
-        attachments: roundsman_server::AttachmentConfig::default(),
-        first_admin: Some(NewAdmin {
-            email: "ada@example.com".to_owned(),
-            name: "Ada".to_owned(),
-            password: ADMIN_PASSWORD.into(),
-        }),
-    };
+    let config = Config { database: database.map(again), ..server_config(data) };
     let server = Server::start(config).await.unwrap();
     let mut mapping = Mapping::guess(&["code".to_owned(), "name".to_owned()]);
     mapping.territory = TerritoryFrom::Fixed("NJ".to_owned());

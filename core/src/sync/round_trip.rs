@@ -211,11 +211,12 @@ impl Syncer<'_> {
                 }
                 Line::Checkpoint(checkpoint) => {
                     let quiet = !paged.contains(&checkpoint.bucket);
-                    // Without the index of buckets every row would have to be read.
-                    intake::settle(store).await?;
-                    if let Verdict::Differs(difference) =
-                        on(store, move |store| store.meet(&checkpoint, quiet)).await?
-                    {
+                    let met = on(store, move |store| {
+                        // Without the index of buckets every row would have to be read.
+                        store.settle_indexes()?;
+                        store.meet(&checkpoint, quiet)
+                    });
+                    if let Verdict::Differs(difference) = met.await? {
                         tracing::warn!(rows = difference.found.rows, "a bucket differs from the server's");
                         report.healed += u64::from(!difference.stays);
                         more |= !difference.stays;
