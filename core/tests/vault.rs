@@ -7,7 +7,7 @@ use roundsman_core::device::DeviceEvent;
 use roundsman_core::platform::{Clock, KeyAlias, KeyError, PlatformKeys};
 use roundsman_core::protocol::api::{CheckinAnswer, DeviceState};
 use roundsman_core::protocol::command::{Kind, Refusal};
-use roundsman_core::protocol::receipt::Progress;
+use roundsman_core::protocol::receipt::{Progress, Trigger};
 use roundsman_core::vault::{VaultError, VaultState};
 use std::fs;
 use vault_kit::{Fault, OTHER, Office, Phone, RIGHT, passcode};
@@ -378,9 +378,14 @@ fn a_full_disk_does_not_save_the_vault() {
     assert_eq!(office.proven(), ["shredded", "complete"]);
 }
 
+/// Whether any file is left that a key is in.
+fn keys_left(phone: &Phone) -> bool {
+    phone.files().iter().any(|name| name.starts_with("slots") || name.starts_with("release"))
+}
+
 #[test]
-fn an_erase_that_a_full_disk_interrupts_anywhere_can_be_repeated() {
-    let mut destroyed = 0;
+fn an_erase_that_a_full_disk_interrupts_anywhere_goes_on_by_itself_or_can_be_repeated() {
+    let mut unrecorded = 0;
     for call in 0.. {
         let mut office = Office::new();
         let phone = Phone::enrolled(&mut office);
@@ -390,19 +395,63 @@ fn an_erase_that_a_full_disk_interrupts_anywhere_can_be_repeated() {
         let reached = phone.disk.failed();
         phone.heal();
         drop(app);
+        let marked = keys_left(&phone);
         let app = phone.start().unwrap();
         if app.vault.state() == VaultState::Ready {
             assert!(erased.is_err(), "an erase is undone at call {call}");
-            destroyed += u32::from(!phone.files().iter().any(|name| name.starts_with("slots")));
+            assert!(marked, "the keys are gone and nothing goes on, at call {call}");
             app.vault.erase(&passcode(RIGHT), None, &|| ()).unwrap();
         }
         app.talk(&mut office).unwrap();
         assert_eq!(office.proven(), ["shredded", "complete"], "call {call}");
+        unrecorded += u32::from(office.triggers().contains(&Trigger::Unrecorded));
         if !reached {
             break;
         }
     }
-    assert!(destroyed > 0, "no disk was full between the passcode and the mark");
+    assert!(unrecorded > 0, "no disk was full between the passcode and the mark");
+}
+
+#[test]
+fn a_wipe_command_on_a_disk_that_is_full_from_any_call_on_is_never_half_done() {
+    let mut adopted = 0;
+    for call in 0.. {
+        for restart in [true, false] {
+            let mut office = Office::new();
+            let phone = Phone::enrolled(&mut office);
+            let mut app = phone.start().unwrap();
+            let kind = office.wipe();
+            let wipe = office.order(kind);
+            phone.disk.fail_at(call, Fault::Full);
+            let _ = app.take(&answer(vec![wipe]));
+            let reached = phone.disk.failed();
+            if !keys_left(&phone) {
+                assert_eq!(app.vault.state(), VaultState::Wiping, "call {call}");
+            }
+            phone.heal();
+            if restart {
+                drop(app);
+                let destroyed = !keys_left(&phone);
+                app = phone.start().unwrap();
+                assert_eq!(app.vault.state() == VaultState::Wiping, destroyed, "call {call}");
+            }
+            for _ in 0..3 {
+                if app.vault.state() != VaultState::Wiped {
+                    app.talk(&mut office).unwrap();
+                }
+            }
+            assert_eq!(app.vault.state(), VaultState::Wiped, "call {call}, restart {restart}");
+            let of_command: Vec<_> =
+                office.receipts.iter().filter(|receipt| receipt.command().is_some()).collect();
+            let names: Vec<_> = of_command.iter().map(|receipt| receipt.progress.name()).collect();
+            assert_eq!(names, ["shredded", "complete"], "call {call}, restart {restart}");
+            adopted += u32::from(office.triggers().contains(&Trigger::Unrecorded));
+            if !reached {
+                assert!(adopted > 0, "no wipe went on without its mark");
+                return;
+            }
+        }
+    }
 }
 
 #[test]

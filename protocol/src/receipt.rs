@@ -71,6 +71,10 @@ pub enum Trigger {
     /// The user erased the device.
     #[n(3)]
     User,
+    /// A wipe that was begun where the disk had no room to record it. What led to it is not known; a command comes
+    /// again and lends it its cause.
+    #[n(4)]
+    Unrecorded,
 }
 
 impl Trigger {
@@ -81,6 +85,7 @@ impl Trigger {
             Self::LastAttempt => "too many wrong passcodes",
             Self::Lease => "the device stayed away too long",
             Self::User => "its user",
+            Self::Unrecorded => "a wipe that a full disk could not record",
         }
     }
 }

@@ -30,7 +30,9 @@ impl Device {
         };
         let order = Order { seq: command.seq, cause: Cause { command: command.id, hash: command.hash() } };
         if self.vault.state() == VaultState::Wiping {
-            return self.too_late(order);
+            let adopted = matches!(command.kind, Kind::Wipe { .. })
+                && self.vault.adopt_wipe(order, command.discards_unsent())?;
+            return if adopted { Ok(Some(DeviceEvent::Wiped)) } else { self.too_late(order) };
         }
         match &command.kind {
             Kind::Lock => self.lock(order, close).map(Some),

@@ -262,6 +262,13 @@ impl Device {
         if !(brings_only_a_lease(answer) && self.vault.state() == VaultState::Ready) {
             self.end_turn(ended.take());
         }
+        let mut commands = answer.commands.as_slice();
+        if self.vault.wipes_without_cause()? {
+            // Its command comes again, and is heard before the wipe is buried.
+            for envelope in std::mem::take(&mut commands) {
+                events.extend(self.obey(envelope, unsent, close, talk)?);
+            }
+        }
         self.drop_confirmed(answer.receipts_stored, talk)?;
         if self.vault.state() == VaultState::Wiped {
             return Ok(());
@@ -287,7 +294,7 @@ impl Device {
         {
             events.push(DeviceEvent::Locked);
         }
-        for envelope in &answer.commands {
+        for envelope in commands {
             events.extend(self.obey(envelope, unsent, close, talk)?);
         }
         if self.vault.state() != VaultState::Wiping {

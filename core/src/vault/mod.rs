@@ -293,15 +293,29 @@ impl Vault {
             }
             Err(error) => {
                 if let Ok(found) = Control::load(&folder) {
-                    **control = found;
+                    control.pair = found.pair;
+                    // A wipe that has begun is not undone by a disk that can't record it.
+                    if found.record.is_wiping() || !control.record.is_wiping() {
+                        control.record = found.record;
+                    }
                 }
                 Err(error)
             }
         }
     }
 
+    /// Changes the control record where the disk refuses to, until the next [`update`](Self::update) that succeeds.
+    fn mark_in_memory(&self, change: impl FnOnce(&mut Record)) {
+        if let Held::Alive(control) = &mut *self.held() {
+            change(&mut control.record);
+        }
+    }
+
     /// Goes on with what was interrupted. Call it with the gate held.
     pub(crate) fn resume(&self) -> Result<(), VaultError> {
+        if matches!(&*self.held(), Held::Alive(_)) {
+            self.find_unrecorded_wipe()?;
+        }
         match self.read(|record| record.status.clone()) {
             Ok(Status::Ready { .. }) => self.settle_share().and_then(|()| self.finish_leash()),
             Ok(Status::Locking(cause)) => self.finish_lock(cause),

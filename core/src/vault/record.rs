@@ -129,6 +129,14 @@ pub(crate) struct Wipe {
     pub(crate) handed: Option<ByteArray<16>>,
 }
 
+impl Wipe {
+    /// A wipe that has done nothing yet.
+    pub(super) fn begun(cause: Cause, trigger: Trigger, unsent: Option<u64>, discard: bool) -> Self {
+        let (rescue, stage) = (Rescue::default(), Stage::Marked);
+        Self { cause, unsent, stage, trigger, discard, rescue, shredded_ms: 0, files: 0, handed: None }
+    }
+}
+
 /// What a wipe has done for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(index_only)]
@@ -313,6 +321,11 @@ pub(crate) struct AuditMarks {
 }
 
 impl Record {
+    /// Whether a wipe has begun.
+    pub(super) fn is_wiping(&self) -> bool {
+        matches!(self.status, Status::Wiping(_))
+    }
+
     /// The record of a vault that was just made.
     pub(super) fn new(install: Uuid, vault: Uuid, profile: Profile, key: Thumbprint, escrow: Escrow) -> Self {
         Self {

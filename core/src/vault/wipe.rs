@@ -11,15 +11,18 @@
 
 use super::lock::Order;
 use super::record::{Cause, Record, Stage, Status, Wipe, encode};
-use super::{CONTROL_NAMES, Control, Held, IN_USE, TOMBSTONE, Vault, VaultError, audit, share};
+use super::{CONTROL_NAMES, Control, Held, IN_USE, TOMBSTONE, Vault, VaultError, VaultState, audit, share};
 use crate::platform::KeyAlias;
 use crate::rescue;
-use roundsman_protocol::receipt::{Progress, Rescue, Trigger};
+use roundsman_protocol::receipt::{Progress, Trigger};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// How often the keystore is asked to delete a key before it is reported as not confirmed.
 const DELETE_TRIES: usize = 3;
+
+/// How the names of the files begin that hold keys.
+const KEY_FILES: [&str; 2] = ["release.", "slots."];
 
 /// Why the vault is wiped.
 #[derive(Clone, Copy)]
@@ -44,28 +47,53 @@ impl Vault {
             if let Why::Order { order, .. } = why {
                 record.accept(order.seq, order.cause);
             }
-            record.status = Status::Wiping(Wipe {
-                cause,
-                unsent,
-                stage: Stage::Marked,
-                trigger,
-                discard,
-                rescue: Rescue::default(),
-                shredded_ms: 0,
-                files: 0,
-                handed: None,
-            });
+            record.status = Status::Wiping(Wipe::begun(cause, trigger, unsent, discard));
         };
-        let marked = self.update(mark);
+        if self.update(mark).is_err() && self.state() != VaultState::Wiping {
+            // A full or broken disk must not save the vault: it is marked in memory, the keys go first, and each later
+            // write tries to record it.
+            self.mark_in_memory(mark);
+        }
         self.forget_share();
         close();
-        if marked.is_err() && self.state() != super::VaultState::Wiping {
-            // A full or broken disk must not save the vault: keys first, and if the mark still can't be written,
-            // the server sends the command again.
-            self.shred().0?;
-            self.update(mark)?;
-        }
         self.wipe_on()
+    }
+
+    /// Goes on with a wipe that destroyed the keys on a disk that could not record it, if the folder shows one: every
+    /// file with a key is gone, and so is the platform's key. No other change of state leaves a vault like that. Call it
+    /// with the gate held.
+    pub(super) fn find_unrecorded_wipe(&self) -> Result<(), VaultError> {
+        let shredded = !self.read(Record::is_wiping)?
+            && self.folder().named(&KEY_FILES)?.is_empty()
+            && self.seams.keys.exists(KeyAlias::Wrap) == Ok(false);
+        if shredded { self.wipe(Why::Own(Trigger::Unrecorded), None, &|| ()) } else { Ok(()) }
+    }
+
+    /// Whether it is wiped for a reason that could not be recorded.
+    pub(crate) fn wipes_without_cause(&self) -> Result<bool, VaultError> {
+        match self.read(
+            |record| matches!(&record.status, Status::Wiping(wipe) if wipe.trigger == Trigger::Unrecorded),
+        ) {
+            Err(VaultError::Wiped | VaultError::NotEnrolled) => Ok(false),
+            other => other,
+        }
+    }
+
+    /// Lends a command to a wipe whose cause could not be recorded: its receipts are made again, for this command. False
+    /// if the wipe has a cause of its own. Call it with the gate held.
+    pub(crate) fn adopt_wipe(&self, order: Order, discard: bool) -> Result<bool, VaultError> {
+        if !self.wipes_without_cause()? {
+            return Ok(false);
+        }
+        self.update(|record| {
+            record.accept(order.seq, order.cause);
+            if let Status::Wiping(wipe) = &mut record.status {
+                (wipe.cause, wipe.trigger, wipe.discard) = (order.cause, Trigger::Command, discard);
+                wipe.stage = Stage::Marked;
+            }
+        })?;
+        self.wipe_on()?;
+        Ok(true)
     }
 
     /// Goes on with a wipe from the stage it has reached. Call it with the gate held.
@@ -74,7 +102,7 @@ impl Vault {
             match wipe.stage {
                 Stage::Marked => self.go_on_to_shredded(wipe)?,
                 Stage::Shredded => {
-                    let files = self.purge()?;
+                    let files = wipe.files + self.purge()?;
                     self.reach(Wipe { stage: Stage::Purged, files, ..wipe }, None)?;
                 }
                 Stage::Purged => {
@@ -119,8 +147,7 @@ impl Vault {
     /// gone, and whether the keystore confirmed that its keys are.
     fn shred(&self) -> (Result<(), VaultError>, bool) {
         let folder = self.folder();
-        let destroyed =
-            folder.named(&["release.", "slots."]).and_then(|files| share::destroy(&folder, &files));
+        let destroyed = folder.named(&KEY_FILES).and_then(|files| share::destroy(&folder, &files));
         // The key that everything depends on goes first.
         let wrap = self.delete_key(KeyAlias::Wrap);
         (destroyed, self.delete_key(KeyAlias::Biometric) && wrap)

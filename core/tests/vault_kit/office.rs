@@ -13,7 +13,7 @@ use roundsman_core::protocol::hpke_seal::{self, Sealed};
 use roundsman_core::protocol::keys::DeviceKey;
 use roundsman_core::protocol::lease::Lease;
 use roundsman_core::protocol::policy::Policy;
-use roundsman_core::protocol::receipt::{Progress, Receipt, SignedReceipt};
+use roundsman_core::protocol::receipt::{Progress, Receipt, SignedReceipt, Trigger};
 use roundsman_core::protocol::rescue::{Segment, SignedSegment};
 use roundsman_core::protocol::root::{PublicKey, RoleKeys, Root};
 use roundsman_core::protocol::sync::Mutation;
@@ -355,6 +355,15 @@ impl Office {
     /// The names of what was proven, in the order it came.
     pub(crate) fn proven(&self) -> Vec<&'static str> {
         self.receipts.iter().map(|receipt| receipt.progress.name()).collect()
+    }
+
+    /// What led to the wipes whose keys are proven to be destroyed.
+    pub(crate) fn triggers(&self) -> Vec<Trigger> {
+        let triggers = self.receipts.iter().filter_map(|receipt| match &receipt.progress {
+            Progress::Shredded { trigger, .. } => Some(*trigger),
+            _ => None,
+        });
+        triggers.collect()
     }
 
     pub(crate) fn refusals(&self) -> Vec<String> {

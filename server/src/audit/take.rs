@@ -14,12 +14,14 @@ use roundsman_protocol::audit::{
 use roundsman_protocol::envelope::Domain;
 
 /// Stores what follows from what is stored, keeps what is wrong as a fault, and answers with the server's signature
-/// on what it has now; nothing if that is nothing, or if the report isn't the device's.
+/// on what it has now; nothing if that is nothing, or if the report isn't the device's. A `repeated` report, whose turn was
+/// taken before, may name an earlier end of the same chain.
 pub(crate) fn take(
     tx: &mut dyn WriteTx,
     keys: &OrgKeys,
     device: &StoredDevice,
     report: &AuditReport,
+    repeated: bool,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<u8>>, Refusal> {
     if report.entries.len() > MAX_ENTRIES {
@@ -33,8 +35,9 @@ pub(crate) fn take(
     }
     let before = stored.head;
     let fault = append(tx, device, &mut stored.head, &report.entries, now)?;
-    let fault = fault.or_else(|| end(stored.head, report.head));
-    if let Some((kind, seq)) = fault {
+    if let Some((kind, seq)) = fault.or_else(|| end(stored.head, report.head))
+        && !(fault.is_none() && repeated && was_the_end(tx, device, report.head)?)
+    {
         note_fault(tx, device, kind, seq, now)?;
     }
     if stored.head != before {
@@ -102,6 +105,12 @@ fn end(stored: Head, named: Head) -> Option<(AuditError, u64)> {
     } else {
         None
     }
+}
+
+/// Whether the device's stored chain once ended like this.
+fn was_the_end(tx: &dyn WriteTx, device: &StoredDevice, named: Head) -> storage::Result<bool> {
+    let next = tx.audit_bytes(device.id, named.seq.saturating_add(1))?;
+    Ok(next.and_then(|bytes| Entry::from_bytes(&bytes).ok()).is_some_and(|next| next.prev == named.hash))
 }
 
 /// Keeps a fault of a device's chain and raises an alert. The same fault found again is no news.

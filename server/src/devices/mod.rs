@@ -60,13 +60,13 @@ pub(crate) fn check_in(
         None => None,
     };
     let policy = tx.policy()?.unwrap_or_default();
-    let Watched { nonce, verdict } = watch::look(tx, keys, device, report, &policy, now)?;
+    let Watched { nonce, verdict, repeated } = watch::look(tx, keys, device, report, &policy, now)?;
     if let Some(challenge) = report.unlock.as_ref().filter(|_| device.status == DeviceStatus::UnlockGranted) {
         let granted_by = granted_by(tx, device)?;
         commands::answer_challenge(tx, keys, device, challenge, granted_by, now)?;
     }
     let audit_checkpoint = match &report.audit {
-        Some(report) => audit::take(tx, keys, device, report, now)?,
+        Some(report) => audit::take(tx, keys, device, report, repeated, now)?,
         None => None,
     };
     wipes::order_if_ready(tx, keys, device, now)?;

@@ -2,6 +2,9 @@
 //!
 //! A device and its server take turns: each report names the nonce of the answer before it. Two devices with one key
 //! can't both, so the second report of the slower one raises the alarm: the device is locked, never wiped.
+//!
+//! A report of the last turn once more may have been overtaken on its way by the one that counted: that it is behind says
+//! nothing. A device that was put back is found at its next turn.
 
 use super::alerts::raise;
 use super::commands;
@@ -22,6 +25,15 @@ pub(crate) struct Watched {
     pub(crate) nonce: Option<[u8; 16]>,
     /// What the policy says of the phone's state.
     pub(crate) verdict: Verdict,
+    /// Whether this turn was taken before: the report may be older than what is known.
+    pub(crate) repeated: bool,
+}
+
+/// What became of a turn.
+#[derive(Default)]
+struct Taken {
+    nonce: Option<[u8; 16]>,
+    repeated: bool,
 }
 
 /// Whether a turn is in order.
@@ -46,11 +58,13 @@ pub(crate) fn look(
 ) -> Result<Watched, Refusal> {
     let mut watch = tx.watch(device.id)?;
     let before = watch.clone();
-    look_at_posture(&mut watch, report)?;
-    look_at_boot(tx, device, &mut watch, report, now)?;
-    look_at_commit(tx, keys, device, &mut watch, report, now)?;
-    look_at_withheld(tx, device, &mut watch, report, now)?;
-    let nonce = take_turn(tx, keys, device, &mut watch, report, now)?;
+    let Taken { nonce, repeated } = take_turn(tx, keys, device, &mut watch, report, now)?;
+    if !(repeated && is_behind(&watch, report)) {
+        look_at_posture(&mut watch, report)?;
+        look_at_boot(tx, device, &mut watch, report, now)?;
+        look_at_commit(tx, keys, device, &mut watch, report, now)?;
+        look_at_withheld(tx, device, &mut watch, report, now)?;
+    }
     let (verdict, concerns) = watch.posture.as_ref().map(|posture| posture.judge(policy)).unwrap_or_default();
     if verdict == Verdict::Lock {
         let words: Vec<&str> = concerns.iter().map(|(concern, _)| concern.words()).collect();
@@ -59,7 +73,7 @@ pub(crate) fn look(
     if watch != before {
         tx.put_watch(device.id, &watch)?;
     }
-    Ok(Watched { nonce, verdict })
+    Ok(Watched { nonce, verdict, repeated })
 }
 
 /// Takes the next turn that a device names, whatever it is: an administrator lets it open again.
@@ -75,19 +89,19 @@ fn take_turn(
     watch: &mut StoredWatch,
     report: &Checkin,
     now: DateTime<Utc>,
-) -> Result<Option<[u8; 16]>, Refusal> {
+) -> Result<Taken, Refusal> {
     if watch.turn == TurnState::Broken {
-        return Ok(None);
+        return Ok(Taken::default());
     }
     let Some(turn) = report.turn else {
         // A wiped device has forgotten its turn; any other that once named one always does.
         if matches!(watch.turn, TurnState::Running { .. }) && report.state != DeviceState::Wiped {
             raise(tx, AlertKind::TurnMissing, Some(device.id), String::new(), now)?;
         }
-        return Ok(None);
+        return Ok(Taken::default());
     };
     match judge(watch.turn, turn) {
-        Judged::Repeat(nonce) => Ok(Some(nonce)),
+        Judged::Repeat(nonce) => Ok(Taken { nonce: Some(nonce), repeated: true }),
         Judged::InOrder => {
             let nonce = random::bytes()?;
             watch.turn = TurnState::Running {
@@ -96,14 +110,14 @@ fn take_turn(
                 previous: turn.nonce,
                 attempt: turn.attempt,
             };
-            Ok(Some(nonce))
+            Ok(Taken { nonce: Some(nonce), repeated: false })
         }
         Judged::Copied => {
             watch.turn = TurnState::Broken;
             let detail = format!("it named turn {}", turn.counter);
             raise(tx, AlertKind::Copied, Some(device.id), detail, now)?;
             commands::lock_by_itself(tx, keys, device, "another device answers with this device's key", now)?;
-            Ok(None)
+            Ok(Taken::default())
         }
     }
 }
@@ -124,6 +138,12 @@ fn judge(state: TurnState, turn: Turn) -> Judged {
         }
         TurnState::Fresh | TurnState::Running { .. } | TurnState::Broken => Judged::Copied,
     }
+}
+
+/// Whether a report is older than what is known of the device's store, or names a start of the phone that it has left.
+fn is_behind(watch: &StoredWatch, report: &Checkin) -> bool {
+    let older = matches!((report.commit, watch.commit), (Some(commit), Some(known)) if commit < known);
+    older || (report.boot.is_some() && report.boot == watch.boot_before)
 }
 
 fn look_at_posture(watch: &mut StoredWatch, report: &Checkin) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@ use crate::testkit::{Org, Phone, TestResult};
 use chrono::TimeDelta;
 use roundsman_model::UserId;
 use roundsman_protocol::api::{Checkin, CheckinAnswer, DeviceState, Turn};
+use roundsman_protocol::audit::{Action, AuditReport, Head, head_message};
 use roundsman_protocol::lease::Lease;
 use roundsman_protocol::policy::Policy;
 use roundsman_protocol::posture::{Posture, Verdict};
@@ -105,6 +106,40 @@ fn a_lost_answer_is_no_copy() -> TestResult {
     assert_eq!(org.stored(&phone)?.status, DeviceStatus::Active);
     let turnless = phone.check_in(&phone.report())?;
     assert_eq!((turnless.nonce, kinds(&org)?), (None, vec![AlertKind::TurnMissing]));
+    Ok(())
+}
+
+#[test]
+fn a_report_that_was_overtaken_on_its_way_raises_nothing() -> TestResult {
+    let (org, phone) = org_with_phone()?;
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    let mut chain = vec![(Head::default(), Vec::new())];
+    for _ in 0..3 {
+        let (head, _) = chain[chain.len() - 1];
+        chain.push(head.append(org.now(), phone_user(&org, &phone)?.0, phone.id, Action::Opened, None));
+    }
+    let report = |turn: Turn, commit: u64, boot: Uuid| -> TestResult<Checkin> {
+        let head = chain[commit as usize].0;
+        let entries = chain[1..=commit as usize].iter().map(|(_, bytes)| bytes.clone()).collect();
+        let signature = phone.es256(&head_message(phone.id, head))?.to_vec();
+        let audit = Some(AuditReport { entries, head, signature });
+        Ok(Checkin { turn: Some(turn), commit: Some(commit), boot: Some(boot), audit, ..phone.report() })
+    };
+    let turn = Turn { attempt: [1; 16], ..Turn::default() };
+    let answer = phone.check_in(&report(turn, 1, first)?)?;
+    let nonce = answer.nonce.ok_or("no nonce")?.as_slice().try_into()?;
+    let turn = Turn { counter: 1, nonce, attempt: [2; 16] };
+    let heard = phone.check_in(&report(turn, 3, second)?)?;
+    // The same turn as it was reported first; nobody waits for its answer any more.
+    phone.check_in(&report(turn, 2, first)?)?;
+    assert_eq!(kinds(&org)?, []);
+    assert_eq!(org.admin.audit_status(phone.id)?.faults, []);
+
+    // What is put back and takes its next turn is found.
+    let turn =
+        Turn { counter: 2, nonce: heard.nonce.ok_or("no nonce")?.as_slice().try_into()?, attempt: [3; 16] };
+    phone.check_in(&report(turn, 2, first)?)?;
+    assert_eq!(kinds(&org)?, [AlertKind::AuditLog, AlertKind::StoreWentBack, AlertKind::BootsAlternate]);
     Ok(())
 }
 
