@@ -1,8 +1,10 @@
 //! Field values, as they are stored, merged and sent.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use uuid::Uuid;
 
 /// A record's fields by name. A missing field and [`Value::Null`] mean the same: no value.
@@ -12,7 +14,7 @@ pub type Fields = BTreeMap<String, Value>;
 ///
 /// On the wire a value is plain JSON. Ids, dates and choices travel as text and times as integers, so a value
 /// read from the wire must pass [`EntityDef::admit`](crate::EntityDef::admit) before it is used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
     /// No value.
@@ -28,8 +30,69 @@ pub enum Value {
     /// A set of words, sorted, each once. One without a word is [`Value::Null`].
     Set(Vec<String>),
     /// An identifier of a row or a user. Never produced by reading JSON, which has no such type.
-    #[serde(skip_deserializing)]
     Id(Uuid),
+}
+
+/// By what is there, and not by trying one variant after the other: a record has many values, and each failed try makes an
+/// error of text.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, bool: bool) -> Result<Value, E> {
+        Ok(Value::Bool(bool))
+    }
+
+    fn visit_i64<E>(self, int: i64) -> Result<Value, E> {
+        Ok(Value::Int(int))
+    }
+
+    fn visit_u64<E>(self, int: u64) -> Result<Value, E> {
+        Ok(i64::try_from(int).map_or(Value::Real(int as f64), Value::Int))
+    }
+
+    fn visit_f64<E>(self, real: f64) -> Result<Value, E> {
+        Ok(Value::Real(real))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(word) = words.next_element()? {
+            all.push(word);
+        }
+        Ok(Value::Set(all))
+    }
 }
 
 impl Value {
@@ -271,3 +334,31 @@ macro_rules! choice {
     };
 }
 pub(crate) use choice;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_read_as_what_it_is() {
+        let words = |words: &[&str]| Value::Set(words.iter().map(|word| (*word).to_owned()).collect());
+        for (json, value) in [
+            ("null", Value::Null),
+            ("true", Value::Bool(true)),
+            ("-7", Value::Int(-7)),
+            ("9223372036854775807", Value::Int(i64::MAX)),
+            ("9223372036854775808", Value::Real(9_223_372_036_854_775_808.0)),
+            ("1.0", Value::Real(1.0)),
+            (r#""a\n\u00f8""#, Value::Text("a\nø".to_owned())),
+            (r#"["b","a"]"#, words(&["b", "a"])),
+            ("[]", words(&[])),
+        ] {
+            assert_eq!(serde_json::from_str::<Value>(json).ok(), Some(value.clone()), "{json}");
+            let tree: Option<serde_json::Value> = serde_json::from_str(json).ok();
+            assert_eq!(tree.and_then(|tree| serde_json::from_value(tree).ok()), Some(value), "{json}");
+        }
+        for json in ["{}", "[1]", "[[]]", r#"["a",null]"#, "nul", ""] {
+            assert!(serde_json::from_str::<Value>(json).is_err(), "{json}");
+        }
+    }
+}
