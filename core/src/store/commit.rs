@@ -11,6 +11,12 @@ use zeroize::Zeroizing;
 
 const NUMBER: &str = "commit";
 
+/// Unsent changes that are few enough for segments to be looked through after each commit.
+const FEW: u64 = 1_000;
+
+/// How many commits pass otherwise before segments that are done with are removed.
+const TIDY_EVERY: u64 = 16;
+
 /// The number of the last commit; 0 before the first.
 pub(super) fn number(connection: &Connection) -> Result<u64, StoreError> {
     if schema::has_digests(schema::version(connection)?) { counter(connection, NUMBER) } else { Ok(0) }
@@ -68,10 +74,14 @@ impl Store {
         let number = counter(&tx, NUMBER)? + 1;
         set_counter(&tx, NUMBER, number)?;
         self.digest.settle(&tx)?;
-        let unsent = removed.then(|| outbox::ids(&tx)).transpose()?;
+        // Reading all that is unsent for each few that were taken would be most of what a long upload takes.
+        let tidies = removed && (number.is_multiple_of(TIDY_EVERY) || outbox::count(&tx)? <= FEW);
+        let unsent = tidies.then(|| outbox::ids(&tx)).transpose()?;
         connection::authentic(&tx)?;
         seal(&self.sealed, number, added)?;
         if let Err(error) = end(tx) {
+            // Whether it happened may not be known.
+            self.kept.forget();
             if !added.is_empty()
                 && let Err(error) = self.sealed.void(number)
             {
@@ -79,7 +89,7 @@ impl Store {
             }
             return Err(error);
         }
-        self.commit.store(number, Ordering::Relaxed);
+        self.kept.committed(&self.digest, || self.commit.store(number, Ordering::Relaxed));
         // Still under the writer's lock: nothing is sealed meanwhile.
         if let Some(unsent) = unsent {
             tidy(&self.sealed, |change| unsent.contains(&change));

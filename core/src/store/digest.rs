@@ -13,14 +13,15 @@ use super::rows::RowState;
 use super::schema::{Table, columns, folded, named, tables};
 use super::{StoreError, connection};
 use hmac::{Hmac, KeyInit, Mac};
-use roundsman_model::Value;
-use roundsman_protocol::integrity::Sum;
+use roundsman_model::{Bucket, Rev, Value};
+use roundsman_protocol::integrity::{Sum, Sums};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The tables that belong to no entity.
@@ -46,7 +47,81 @@ const FUNCTION: &str = "digest_row";
 type Key = Zeroizing<[u8; 64]>;
 
 /// What a transaction has changed so far.
-type Deltas = Arc<Mutex<BTreeMap<String, Sum>>>;
+type Deltas = Arc<Mutex<Changes>>;
+
+#[derive(Default)]
+struct Changes {
+    /// The digests of tables.
+    tables: BTreeMap<String, Sum>,
+    /// What buckets add up to, without contents.
+    buckets: BTreeMap<Bucket, Sums>,
+}
+
+impl Changes {
+    fn table(&mut self, table: &str, change: Sum) {
+        match self.tables.get_mut(table) {
+            Some(delta) => *delta = delta.plus(change),
+            None => drop(self.tables.insert(table.to_owned(), change)),
+        }
+    }
+
+    fn bucket(&mut self, bucket: &str, change: Sums) {
+        let bucket = Bucket(bucket.to_owned());
+        let delta = self.buckets.entry(bucket).or_default();
+        *delta = delta.plus(change);
+    }
+}
+
+/// The columns by which a row counts in a bucket.
+#[derive(Default)]
+struct InBucket<'r> {
+    entity: Option<&'r str>,
+    id: Option<Uuid>,
+    rev: Option<Rev>,
+    bucket: Option<&'r str>,
+    /// Whether it is not the server's version, or no row of the server's at all.
+    other: bool,
+}
+
+impl<'r> InBucket<'r> {
+    /// As [`healing`](super::healing) counts: rows in the state of the server's, versions that are kept aside, rows that
+    /// were passed over.
+    fn column(&mut self, table: &'r str, name: &str, value: ValueRef<'r>) {
+        let entity = !OWN.contains(&table);
+        let text = |value: ValueRef<'r>| value.as_str().ok();
+        match (name, entity) {
+            ("entity", false) => self.entity = text(value),
+            ("id", true) | ("record", false) => {
+                self.id = value.as_blob().ok().and_then(|id| Uuid::from_slice(id).ok());
+            }
+            ("_rev", true) | ("rev", false) => {
+                self.rev = value.as_i64().ok().and_then(|rev| u64::try_from(rev).ok()).map(Rev);
+            }
+            ("_bucket", true) | ("bucket", false) => self.bucket = text(value),
+            ("_state", true) => self.other = value != ValueRef::Integer(RowState::Clean as i64),
+            ("fields", false) if table == "shadow" => self.other = value == ValueRef::Null,
+            _ => {}
+        }
+        if entity {
+            self.entity = Some(table);
+        }
+    }
+
+    /// The bucket and what the row adds to it.
+    fn sums(&self) -> Option<(&'r str, Sums)> {
+        let Self { entity: Some(entity), id: Some(id), rev: Some(rev), bucket: Some(bucket), other: false } =
+            *self
+        else {
+            return None;
+        };
+        Some((bucket, Sums::of(entity, id, rev, Sum::default())))
+    }
+}
+
+/// Whether rows of a table count in buckets.
+fn counts(table: &str) -> bool {
+    matches!(table, "shadow" | "passed_over") || !OWN.contains(&table)
+}
 
 /// Computes digests, and follows the changes of one connection.
 pub(super) struct Digest {
@@ -72,15 +147,19 @@ impl Digest {
         connection.create_scalar_function(FUNCTION, -1, FunctionFlags::SQLITE_UTF8, move |context| {
             let removed = context.get::<i64>(0)? < 0;
             let table = context.get_raw(1).as_str()?;
-            let mut row = RowHash::new(&key, table);
+            let (mut row, mut counted) = (RowHash::new(&key, table), InBucket::default());
+            let counts = counts(table);
             for at in (2..context.len()).step_by(2) {
-                row.column(context.get_raw(at).as_str()?, context.get_raw(at + 1));
+                let (name, value) = (context.get_raw(at).as_str()?, context.get_raw(at + 1));
+                row.column(name, value);
+                if counts {
+                    counted.column(table, name, value);
+                }
             }
             let (hash, mut deltas) = (row.finish(), lock(&deltas));
-            let change = if removed { hash.negated() } else { hash };
-            match deltas.get_mut(table) {
-                Some(delta) => *delta = delta.plus(change),
-                None => drop(deltas.insert(table.to_owned(), change)),
+            deltas.table(table, if removed { hash.negated() } else { hash });
+            if let Some((bucket, sums)) = counted.sums() {
+                deltas.bucket(bucket, if removed { Sums::default().minus(sums) } else { sums });
             }
             Ok(None::<i64>)
         })?;
@@ -115,7 +194,7 @@ impl Digest {
             *lock(&self.still) = Some(table);
         }
         let row = RowHash::new(&self.key, table.def.name);
-        Ok(Adding { digest: self, table, columns, row, sum: Sum::default() })
+        Ok(Adding { digest: self, table, columns, row, sum: Sum::default(), counted: None })
     }
 
     /// Follows every row again.
@@ -128,24 +207,21 @@ impl Digest {
         Ok(())
     }
 
-    fn changed(&self, table: &str, change: Sum) {
-        let mut deltas = lock(&self.deltas);
-        match deltas.get_mut(table) {
-            Some(delta) => *delta = delta.plus(change),
-            None => drop(deltas.insert(table.to_owned(), change)),
-        }
+    /// What the transaction that was settled has changed of buckets.
+    pub(super) fn taken(&self) -> BTreeMap<Bucket, Sums> {
+        std::mem::take(&mut lock(&self.deltas).buckets)
     }
 
     /// Forgets changes that were undone: a transaction begins. Triggers that one dropped are back with its rollback.
     pub(super) fn begin(&self) {
-        lock(&self.deltas).clear();
+        *lock(&self.deltas) = Changes::default();
         *lock(&self.still) = None;
     }
 
     /// Brings the stored digests up to the transaction's changes. Call it last.
     pub(super) fn settle(&self, connection: &Connection) -> Result<(), StoreError> {
         self.follow(connection)?;
-        let deltas = std::mem::take(&mut *lock(&self.deltas));
+        let deltas = std::mem::take(&mut lock(&self.deltas).tables);
         for (table, delta) in deltas {
             let sum = stored(connection, &table)?.unwrap_or_default();
             store(connection, &table, sum.plus(delta))?;
@@ -279,6 +355,8 @@ pub(super) struct Adding<'d> {
     columns: Arc<[Column]>,
     row: RowHash,
     sum: Sum,
+    /// The bucket of the rows, and what they add to it.
+    counted: Option<(String, Sums)>,
 }
 
 impl Adding<'_> {
@@ -321,13 +399,26 @@ impl Adding<'_> {
             row.column(name, value);
         }
         self.sum = self.sum.plus(row.finish());
+        let sums = Sums::of(self.table.def.name, Uuid::from_bytes(*id), Rev(rev), Sum::default());
+        match &mut self.counted {
+            Some((of, counted)) if of == bucket => *counted = counted.plus(sums),
+            counted => {
+                if let Some((bucket, sums)) = counted.replace((bucket.to_owned(), sums)) {
+                    lock(&self.digest.deltas).bucket(&bucket, sums);
+                }
+            }
+        }
         Ok(())
     }
 }
 
 impl Drop for Adding<'_> {
     fn drop(&mut self) {
-        self.digest.changed(self.table.def.name, self.sum);
+        let mut deltas = lock(&self.digest.deltas);
+        deltas.table(self.table.def.name, self.sum);
+        if let Some((bucket, sums)) = self.counted.take() {
+            deltas.bucket(&bucket, sums);
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Whether a bucket here is what it is on the server, and what is done if it isn't.
 //!
-//! The sums are made from the rows that are here, each time, and not kept beside them: so they tell of what the disk
-//! holds, whatever was written to it and by whom. Which rows there are in which versions is compared with every
-//! checkpoint, from an index alone; what they hold, which takes reading them, once after each opening.
+//! The sums are made from the rows that are here, once after each opening, and not stored beside them: so they tell of what
+//! the disk holds, whatever was written to it and by whom. Which rows there are in which versions is compared with every
+//! checkpoint: counted at the first one, and from then on [followed](super::kept) by each commit. What they hold, which
+//! takes reading them, is compared once after each opening.
 //!
 //! A bucket that differs is read anew from its beginning. Its rows stay meanwhile, listed as unconfirmed; what has not
 //! come again when the next checkpoint is reached goes. All of that is on disk, so that it goes on after any stop.
@@ -10,7 +11,7 @@
 use super::edit::Edits;
 use super::rows::{self, RowState, whole};
 use super::schema::{named, tables};
-use super::{Store, StoreError, lock};
+use super::{Store, StoreError, commit, lock};
 use roundsman_model::{Bucket, Rev, Seq};
 use roundsman_protocol::integrity::{Checkpoint, Difference, Sum, Sums, contents, declarations};
 use rusqlite::{Connection, OptionalExtension};
@@ -112,26 +113,33 @@ impl Store {
         }
         // Another version's contents are others; and of a row that was passed over nothing is known.
         let contents = contents && checkpoint.declarations == declarations();
+        let kept = if contents { None } else { self.kept_at(checkpoint)? };
+        if let Some(at) = kept {
+            return Ok(match at {
+                At::Place(sums) => judge(checkpoint, Found { sums, passed_over: false }, false),
+                At::Elsewhere => Verdict::Elsewhere,
+            });
+        }
         self.read(|records| {
             let connection = records.connection;
             if cursor(connection, &checkpoint.bucket)? != checkpoint.cursor {
                 return Ok(Verdict::Elsewhere);
             }
             let found = sums(connection, &checkpoint.bucket, contents)?;
-            let mut expected = checkpoint.sums;
-            if !contents || found.passed_over {
-                expected.contents = found.sums.contents;
-            }
-            if found.sums == expected {
-                return Ok(Verdict::Same);
-            }
-            Ok(Verdict::Differs(Difference {
-                bucket: checkpoint.bucket.clone(),
-                cursor: checkpoint.cursor,
-                expected,
-                found: found.sums,
-                stays: false,
-            }))
+            let number = commit::number(connection)?;
+            let versions = Sums { contents: Sum::default(), ..found.sums };
+            self.kept.counted(&checkpoint.bucket, versions, || self.commit_number() == number);
+            Ok(judge(checkpoint, found, contents))
+        })
+    }
+
+    /// What is kept of the versions in a checkpoint's bucket, if it was counted.
+    fn kept_at(&self, checkpoint: &Checkpoint) -> Result<Option<At>, StoreError> {
+        // Nothing is committed meanwhile, so both are of one moment.
+        self.pool.write(|connection| {
+            let Some(sums) = self.kept.of(&checkpoint.bucket) else { return Ok(None) };
+            let is_there = cursor(connection, &checkpoint.bucket)? == checkpoint.cursor;
+            Ok(Some(if is_there { At::Place(sums) } else { At::Elsewhere }))
         })
     }
 
@@ -295,9 +303,34 @@ pub(super) fn keep_buckets(connection: &Connection, buckets: &[Bucket]) -> Resul
     Ok(())
 }
 
-fn cursor(connection: &Connection, bucket: &Bucket) -> Result<Seq, StoreError> {
+/// How far a bucket's log was read.
+pub(super) fn cursor(connection: &Connection, bucket: &Bucket) -> Result<Seq, StoreError> {
     let mut statement = connection.prepare_cached("SELECT seq FROM cursor WHERE bucket = ?1")?;
     Ok(Seq(statement.query_row([&bucket.0], |row| whole(row, 0)).optional()?.unwrap_or(0)))
+}
+
+/// Where a bucket is read to, beside a checkpoint.
+enum At {
+    /// At its place, with what is kept of its versions.
+    Place(Sums),
+    Elsewhere,
+}
+
+fn judge(checkpoint: &Checkpoint, found: Found, contents: bool) -> Verdict {
+    let mut expected = checkpoint.sums;
+    if !contents || found.passed_over {
+        expected.contents = found.sums.contents;
+    }
+    if found.sums == expected {
+        return Verdict::Same;
+    }
+    Verdict::Differs(Difference {
+        bucket: checkpoint.bucket.clone(),
+        cursor: checkpoint.cursor,
+        expected,
+        found: found.sums,
+        stays: false,
+    })
 }
 
 /// What a bucket's rows add up to.

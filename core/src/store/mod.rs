@@ -19,6 +19,7 @@ mod error;
 mod every_row;
 mod healing;
 mod incoming;
+mod kept;
 mod observe;
 mod outbox;
 mod pool;
@@ -77,6 +78,8 @@ pub struct Store {
     sealed: SealedOutbox,
     /// The number of the last commit.
     commit: AtomicU64,
+    /// What buckets add up to, as far as it was counted.
+    kept: kept::Kept,
     /// Since when indexes wait for rows, if they do.
     waiting: Mutex<Option<Instant>>,
     /// Buckets that were compared by what they hold since the store was opened, and those that were read anew.
@@ -152,6 +155,7 @@ impl Store {
             digest,
             sealed,
             commit,
+            kept: kept::Kept::default(),
             waiting: Mutex::default(),
             compared: Mutex::default(),
             dropped: Mutex::default(),
