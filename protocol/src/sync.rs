@@ -2,7 +2,7 @@
 //!
 //! Both bodies are newline-delimited JSON, compressed with gzip. The request is one [`Head`] line and a line for
 //! each [`Mutation`], in the order of their numbers. The answer is one [`Frame`] a line: [`Frame::Device`],
-//! a [`Frame::Result`] for each mutation, [`Frame::Buckets`], a [`Frame::Page`] for every few hundred changes,
+//! [`Frame::Own`] if the client asked for it, a [`Frame::Result`] for each mutation, [`Frame::Buckets`], a [`Frame::Page`] for every few hundred changes,
 //! a [`Frame::Checkpoint`] for each bucket and [`Frame::End`] last. A page is complete in itself, rows and cursor: a client that stores each page in one
 //! transaction can stop at any byte and go on from there.
 
@@ -34,6 +34,10 @@ pub struct Head {
     /// Buckets that did not hold what they should, and are read anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
+    /// The [`declarations`](crate::integrity::declarations) of a client that makes rows of its own changes from their
+    /// results: a server of the same ones answers with [`Frame::Own`], and spares the pages with those rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
 }
 
 /// What a mutation does to a record.
@@ -157,8 +161,28 @@ pub struct Page {
     pub head: Seq,
 }
 
+/// What the mutations of a request have led to besides their results.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Own {
+    /// Buckets of which the client had everything before its mutations, and has everything after them, once their results
+    /// are stored: how far it has read them then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cursors: BTreeMap<Bucket, Seq>,
+    /// By the numbers of mutations that were taken: fields that have another value in the record than the mutation laid
+    /// over the version before it gives, null for those without one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<DeviceSeq, Fields>,
+}
+
+/// Values stay out of logs.
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Own").field("cursors", &self.cursors).finish_non_exhaustive()
+    }
+}
+
 /// The frames that this version reads.
-const FRAMES: [&str; 6] = ["device", "result", "buckets", "page", "checkpoint", "end"];
+const FRAMES: [&str; 7] = ["device", "own", "result", "buckets", "page", "checkpoint", "end"];
 
 /// One line of the answer, with a page as it is read.
 pub type Frame = Line<Page>;
@@ -169,6 +193,8 @@ pub type Frame = Line<Page>;
 pub enum Line<P> {
     /// Commands and receipts.
     Device(CheckinAnswer),
+    /// What the mutations have led to besides. Only to a client that asked by [`Head::own`].
+    Own(Own),
     /// The outcome of a mutation.
     Result(MutationResult),
     /// The buckets this user has now. Rows of any other leave the device.

@@ -32,7 +32,11 @@ pub(crate) fn load(
     def: &EntityDef,
     id: Uuid,
 ) -> Result<Option<StoredRecord>> {
-    let Some(mut record) = tx.record(def.name, id)? else { return Ok(None) };
+    tx.record(def.name, id)?.map_or(Ok(None), |record| standing(def, record))
+}
+
+/// A record with its fields in their own kinds; `None` if it was removed.
+pub(crate) fn standing(def: &EntityDef, mut record: StoredRecord) -> Result<Option<StoredRecord>> {
     if record.removed {
         return Ok(None);
     }

@@ -179,6 +179,7 @@ impl Org {
             cursors: BTreeMap::new(),
             last_command: 0,
             state: DeviceState::Active,
+            own: None,
         })
     }
 
@@ -223,6 +224,8 @@ pub(crate) struct Phone {
     pub(crate) cursors: BTreeMap<Bucket, Seq>,
     pub(crate) last_command: u64,
     pub(crate) state: DeviceState,
+    /// The declarations by which it makes rows of its own changes from their results, if it does.
+    pub(crate) own: Option<String>,
 }
 
 impl Phone {
@@ -294,12 +297,14 @@ impl Phone {
     /// One sync; cursors move with the pages.
     pub(crate) fn sync(&mut self, mutations: &[Mutation]) -> TestResult<Vec<Frame>> {
         let device = Checkin { unsent: Some(mutations.len() as u64), ..self.report() };
-        let head = Head { cursors: self.cursors.clone(), device, differences: vec![] };
+        let head = Head { cursors: self.cursors.clone(), device, differences: vec![], own: self.own.clone() };
         let answer = sync::run(&self.app, &self.key, &self.tokens.access, &head, mutations)?;
         let frames = all(answer)?;
         for frame in &frames {
-            if let Frame::Page(page) = frame {
-                self.cursors.insert(page.bucket.clone(), page.cursor);
+            match frame {
+                Frame::Page(page) => drop(self.cursors.insert(page.bucket.clone(), page.cursor)),
+                Frame::Own(own) => self.cursors.extend(own.cursors.clone()),
+                _ => {}
             }
         }
         Ok(frames)

@@ -51,7 +51,7 @@ async fn a_phone_enrols_syncs_and_checks_in_over_tls() -> TestResult {
             .map(|(name, text)| (name.to_owned(), text.into()))
             .into(),
     };
-    let head = Head { cursors: BTreeMap::new(), device: report(), differences: vec![] };
+    let head = Head { cursors: BTreeMap::new(), device: report(), differences: vec![], own: None };
     let body = pack(&[serde_json::to_vec(&head)?, serde_json::to_vec(&change)?])?;
     let access = Some(enrolled.tokens.access.as_str());
     let proof = phone.proof(&rig.url("/v1/sync"), access, Some(&rig.nonce().await?))?;
@@ -130,7 +130,7 @@ async fn a_session_key_proves_what_has_an_access_token_and_nothing_else() -> Tes
         let certificate = Certificate { jkt: session.key.thumbprint(), nonce: nonce.into() };
         Ok(session::certify(&by.key, &certificate, |message| by.es256(message))?)
     };
-    let head = Head { cursors: BTreeMap::new(), device: report(), differences: vec![] };
+    let head = Head { cursors: BTreeMap::new(), device: report(), differences: vec![], own: None };
     let head = serde_json::to_vec(&head)?;
     let send = async |path: &str, by: &Phone, certificate: String| -> TestResult<Option<ErrorCode>> {
         let token = (path == "/v1/sync").then_some(access);
@@ -187,7 +187,12 @@ async fn requests_that_are_too_large_or_unreadable_are_refused() -> TestResult {
     let enrolled = rig.proved(&phone, "/v1/enrol", None, enrolment(ticket.token)?).await?;
     let enrolled: EnrolAnswer = serde_json::from_slice(&enrolled.bytes().await?)?;
     let token = Some(enrolled.tokens.access.as_str());
-    let head = serde_json::to_vec(&Head { cursors: BTreeMap::new(), device: report(), differences: vec![] })?;
+    let head = serde_json::to_vec(&Head {
+        cursors: BTreeMap::new(),
+        device: report(),
+        differences: vec![],
+        own: None,
+    })?;
     let change = serde_json::to_vec(&Mutation {
         seq: DeviceSeq(1),
         id: Uuid::nil(),

@@ -140,7 +140,12 @@ fn report() -> Checkin {
 }
 
 fn head() -> TestResult<Vec<u8>> {
-    Ok(serde_json::to_vec(&Head { cursors: BTreeMap::new(), device: report(), differences: Vec::new() })?)
+    Ok(serde_json::to_vec(&Head {
+        cursors: BTreeMap::new(),
+        device: report(),
+        differences: Vec::new(),
+        own: None,
+    })?)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,13 @@
 
 use roundsman_core::model::visit::Outcome;
 use roundsman_core::platform::Transport;
+use roundsman_core::simulation::PhoneRow;
 use roundsman_core::{Client, Config};
 use roundsman_tests::cutter::{Cut, Cutter};
 use roundsman_tests::rig::{Rig, passcode, phone_config};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use uuid::Uuid;
 
 async fn cut_phone(rig: &Rig, name: &str) -> (Client, Arc<Cutter>) {
     let config = phone_config(&rig.disk.path().join(name), name);
@@ -75,4 +77,40 @@ async fn work_is_sent_exactly_once_wherever_the_sync_is_cut() {
         there.into_iter().map(|visit| (visit.id, visit.notes.unwrap_or_default())).collect();
     assert_eq!(there, made);
     println!("{} syncs cut in {} ways: every visit arrived once", cuts.len(), cuts.len());
+}
+
+/// What is on a phone, by id.
+fn rows(phone: &Client) -> BTreeMap<Uuid, PhoneRow> {
+    roundsman_core::simulation::rows(phone).unwrap().into_iter().map(|row| (row.id, row)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_upload_is_sent_exactly_once_and_its_rows_are_the_servers_wherever_it_is_cut() {
+    let rig = Rig::start().await;
+    rig.import_stores(20);
+    let other = rig.enrolled("bo").await;
+    for (n, at) in [None, Some(0), Some(900), Some(6_000), Some(20_000)].into_iter().enumerate() {
+        let (phone, cutter) = cut_phone(&rig, &format!("rep{n}")).await;
+        phone.sync(&()).await.unwrap();
+        let store = phone.customers().unwrap().list(None, 1).unwrap().remove(0);
+        let visits = phone.visits().unwrap();
+        for _ in 0..1_150 {
+            visits.plan(store.id, chrono::NaiveDate::default(), None).unwrap();
+        }
+        if let Some(bytes) = at {
+            cutter.cut(Cut::AnswerAfter(bytes));
+            let _ = phone.sync(&()).await;
+            cutter.cut(Cut::None);
+        }
+        let report = phone.sync(&()).await.unwrap();
+        if at.is_none() {
+            assert_eq!((report.sent, report.requests), (1_150, 3), "a request for every 500");
+            assert_eq!(report.received, 0, "its own rows need not come back");
+        }
+        assert_eq!(phone.outbox().unwrap().count().unwrap(), 0);
+        other.sync(&()).await.unwrap();
+        assert!(rows(&phone) == rows(&other), "cut after {at:?}");
+        let found = phone.verify(&()).await.unwrap();
+        assert!(found.findings.is_empty(), "cut after {at:?}: {:?}", found.findings);
+    }
 }

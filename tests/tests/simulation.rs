@@ -52,11 +52,13 @@ fn a_seed_plays_the_same_twice() {
 fn planted_bugs_are_caught() {
     for (bug, invariant) in Bug::ALL {
         let settings = Settings { phones: 5, operations: 200, bug: Some(bug), blind: true };
-        let summary = play_all(0..200, settings, threads(), 1, &|_: &Played, _: u64| {});
-        let caught = summary.failed.first().unwrap_or_else(|| panic!("{} was not found", bug.name()));
-        let finding = caught.finding.as_ref().unwrap();
-        println!("{}: {} at seed {}", bug.name(), finding.invariant, caught.seed);
-        assert_eq!(finding.invariant, invariant, "{}", Failed(caught, settings));
+        // A bug may show in more than one way: what it breaks by its nature is among the first.
+        let summary = play_all(0..200, settings, threads(), 4, &|_: &Played, _: u64| {});
+        let named = |played: &&Played| played.finding.as_ref().is_some_and(|it| it.invariant == invariant);
+        let first = summary.failed.first().unwrap_or_else(|| panic!("{} was not found", bug.name()));
+        let caught = summary.failed.iter().find(named);
+        let caught = caught.unwrap_or_else(|| panic!("{}: {}", bug.name(), Failed(first, settings)));
+        println!("{}: {invariant} at seed {}", bug.name(), caught.seed);
     }
 }
 

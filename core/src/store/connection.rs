@@ -28,7 +28,7 @@ const LOG_PAGES: i64 = 4_000;
 const MANY_LOG_PAGES: u64 = 500;
 
 /// Statements a connection keeps prepared.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
 /// Instructions of SQLite's machine between two looks at whether the store was closed.
 const INSTRUCTIONS: i32 = 2_000;
@@ -160,6 +160,8 @@ fn harden(connection: &mut Connection, closed: &Arc<AtomicBool>) -> Result<(), S
     )?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Otherwise a statement may be planned anew for each value that is bound to it (<https://sqlite.org/queryplanner-ng.html#qpstab>).
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // `ATTACH … KEY ''` would write plaintext.
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     connection.authorizer(Some(|context: AuthContext<'_>| match context.action {

@@ -3,12 +3,13 @@
 use super::edit::{Edits, Made, counts, lay, overlay};
 use super::rows::{self, Whole, whole};
 use super::schema::{self, Table};
-use super::{Store, StoreError, shadow};
+use super::shadow::{self, Shadow};
+use super::{Store, StoreError};
 use roundsman_model::merge::Conflict;
-use roundsman_model::{DeviceSeq, EntityDef, Fields, HybridClock, Rev, RuleError, Stamp, Value};
-use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome};
+use roundsman_model::{Bucket, DeviceSeq, EntityDef, Fields, HybridClock, Rev, RuleError, Seq, Stamp, Value};
+use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome, Own};
 use rusqlite::{Connection, OptionalExtension, Row};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use uuid::Uuid;
 
 /// A change that the server has not taken.
@@ -69,9 +70,17 @@ impl Store {
     /// # Errors
     /// The store is closed or damaged.
     pub fn pending(&self, limit: usize) -> Result<Vec<Mutation>, StoreError> {
+        self.pending_after(DeviceSeq(0), limit)
+    }
+
+    /// The same of those with a higher number than this.
+    ///
+    /// # Errors
+    /// The store is closed or damaged.
+    pub fn pending_after(&self, last: DeviceSeq, limit: usize) -> Result<Vec<Mutation>, StoreError> {
         self.read(|records| {
-            let sql = format!("{SELECT} WHERE reason IS NULL ORDER BY seq LIMIT ?1");
-            let entries = read(records.connection, &sql, [limit as i64])?;
+            let sql = format!("{SELECT} WHERE reason IS NULL AND seq > ?1 ORDER BY seq LIMIT ?2");
+            let entries = read(records.connection, &sql, (Whole(last.0), limit as i64))?;
             Ok(entries.into_iter().map(Entry::into_mutation).collect())
         })
     }
@@ -82,7 +91,32 @@ impl Store {
     /// # Errors
     /// The store is closed, damaged, or the disk is full. Nothing was stored then.
     pub fn settle(&self, results: &[MutationResult]) -> Result<(), StoreError> {
-        self.write(|edits| results.iter().try_for_each(|result| edits.settle(result)))
+        self.settle_own(results, &Own::default(), &BTreeMap::new())
+    }
+
+    /// The same with what the server says of the rows that the changes have made, in the same transaction. `asked` are the
+    /// cursors of the request; a bucket that is read anew meanwhile stays as it is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn settle_own(
+        &self,
+        results: &[MutationResult],
+        own: &Own,
+        asked: &BTreeMap<Bucket, Seq>,
+    ) -> Result<(), StoreError> {
+        self.write(|edits| {
+            let mut settled = Settled::default();
+            for result in results {
+                edits.settle(result, own.fields.get(&result.seq), &mut settled)?;
+            }
+            edits.drop_settled(&mut settled)?;
+            for (bucket, reached) in &own.cursors {
+                let before = asked.get(bucket).copied().unwrap_or_default();
+                edits.read_own(bucket, before, *reached)?;
+            }
+            Ok(())
+        })
     }
 
     /// How many changes the server has not taken, those that it refused included.
@@ -176,35 +210,98 @@ impl Store {
     }
 }
 
+/// What results have made superfluous. It goes many at a time: a statement keeps every page that it changes in memory, to be
+/// undone by itself, and a page has many rows.
+#[derive(Default)]
+struct Settled {
+    /// Numbers of entries that were taken.
+    entries: BTreeSet<u64>,
+    /// Records that have no entry any more, by entity: the server's version is the row.
+    shadows: BTreeMap<&'static str, Vec<Uuid>>,
+}
+
 impl Edits<'_> {
-    fn settle(&mut self, result: &MutationResult) -> Result<(), StoreError> {
+    /// `set` are fields that the server's version has otherwise than the change gives them.
+    fn settle(
+        &mut self,
+        result: &MutationResult,
+        set: Option<&Fields>,
+        settled: &mut Settled,
+    ) -> Result<(), StoreError> {
+        if settled.entries.contains(&result.seq.0) {
+            return Ok(());
+        }
         let Some((entry, table)) = self.entry(result.seq)? else { return Ok(()) };
         match &result.outcome {
             Outcome::Applied { rev, conflicts } => {
-                self.take(&entry, *rev, conflicts)?;
-                self.remove(entry.seq)?;
+                settled.entries.insert(entry.seq.0);
+                let Some(shadow) = self.take(&entry, *rev, conflicts, set)? else { return Ok(()) };
+                let mut entries = of_record(self.connection, table.def, entry.record)?;
+                entries.retain(|entry| !settled.entries.contains(&entry.seq.0));
+                if entries.is_empty() {
+                    settled.shadows.entry(table.def.name).or_default().push(entry.record);
+                } else {
+                    shadow::keep(
+                        self.connection,
+                        table.def,
+                        entry.record,
+                        shadow.rev,
+                        &shadow.bucket,
+                        shadow.fields.as_ref(),
+                    )?;
+                }
+                self.lay_over(table, entry.record, shadow, &entries)
             }
             Outcome::Rejected { reason } => {
+                self.drop_settled(settled)?;
                 self.connection
                     .prepare_cached("UPDATE outbox SET reason = ?2 WHERE seq = ?1")?
                     .execute((Whole(entry.seq.0), serde_json::to_string(reason)?))?;
                 self.note_outbox();
+                self.rebuild(table, entry.record)
             }
         }
-        self.rebuild(table, entry.record)
     }
 
-    /// Makes a change that the server has taken part of the server's version.
-    fn take(&mut self, entry: &Entry, rev: Rev, conflicts: &[Conflict]) -> Result<(), StoreError> {
+    /// Takes what is settled out of the tables.
+    fn drop_settled(&mut self, settled: &mut Settled) -> Result<(), StoreError> {
+        let Settled { entries, shadows } = std::mem::take(settled);
+        let mut entries = entries.into_iter().peekable();
+        while let Some(first) = entries.next() {
+            let mut last = first;
+            while let Some(next) = entries.next_if_eq(&(last + 1)) {
+                last = next;
+            }
+            self.connection
+                .prepare_cached("DELETE FROM outbox WHERE seq BETWEEN ?1 AND ?2")?
+                .execute((Whole(first), Whole(last)))?;
+            self.removed = true;
+            self.note_outbox();
+        }
+        for (entity, records) in shadows {
+            shadow::forget_all(self.connection, entity, &records)?;
+        }
+        Ok(())
+    }
+
+    /// The server's version once it has taken a change; nothing if it has none, or none is known here.
+    fn take(
+        &mut self,
+        entry: &Entry,
+        rev: Rev,
+        conflicts: &[Conflict],
+        set: Option<&Fields>,
+    ) -> Result<Option<Shadow>, StoreError> {
         for conflict in conflicts {
             self.connection
                 .prepare_cached("INSERT INTO conflict (entity, record, conflict) VALUES (?1, ?2, ?3)")?
                 .execute((entry.def.name, entry.record.as_bytes(), serde_json::to_string(conflict)?))?;
         }
         if entry.change == Change::Delete {
-            return shadow::forget(self.connection, entry.def, entry.record);
+            shadow::forget(self.connection, entry.def, entry.record)?;
+            return Ok(None);
         }
-        let Some(server) = shadow::find(self.connection, entry.def, entry.record)? else { return Ok(()) };
+        let Some(server) = shadow::find(self.connection, entry.def, entry.record)? else { return Ok(None) };
         // A version further on holds changes of others that have not come down yet. Counting them as seen would
         // let the rep's next edit overwrite them without a collision.
         let seen = server.fields.is_none() || rev == server.rev.next();
@@ -213,9 +310,12 @@ impl Edits<'_> {
         lay(entry.def, &mut fields, &entry.fields, &entry.was);
         let kept = conflicts.iter().map(|conflict| (conflict.field.clone(), conflict.kept.clone())).collect();
         overlay(&mut fields, &shadow::tolerate_change(entry.def, kept));
+        if let Some(set) = set.filter(|_| seen) {
+            overlay(&mut fields, &shadow::tolerate_change(entry.def, set.clone()));
+        }
         let bucket =
             if server.rev == Rev(0) { super::edit::bucket(entry.def, &fields) } else { server.bucket };
-        shadow::keep(self.connection, entry.def, entry.record, rev, &bucket, Some(&fields))
+        Ok(Some(Shadow { rev, bucket, fields: Some(fields) }))
     }
 
     fn entry(&self, seq: DeviceSeq) -> Result<Option<(Entry, &'static Table)>, StoreError> {

@@ -161,10 +161,14 @@ impl Store {
     /// # Errors
     /// The store is closed, damaged, or the disk is full. Nothing was removed then.
     pub fn keep_buckets(&self, buckets: &[Bucket]) -> Result<u64, StoreError> {
+        // Nearly always there is nothing to remove, and nothing has to be written.
+        if self.read(|records| holds_only(records.connection, buckets))? {
+            return Ok(0);
+        }
         let removed = self.write(|edits| {
             let mut removed = 0;
             for table in tables() {
-                for bucket in edits.buckets_of(table)? {
+                for bucket in buckets_of(edits.connection, table)? {
                     if !buckets.contains(&bucket) {
                         removed += edits.drop_bucket(table, &bucket)?;
                     }
@@ -206,6 +210,42 @@ impl Store {
     }
 }
 
+/// The buckets that have rows here, by one step in the index for each.
+fn buckets_of(connection: &Connection, table: &Table) -> Result<Vec<Bucket>, StoreError> {
+    let sql = format!("SELECT min(_bucket) FROM \"{}\" WHERE _bucket > ?1", table.def.name);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut buckets = Vec::new();
+    // A record that is not in any bucket is in the one with no name.
+    let mut next = Some(String::new());
+    while let Some(last) = next {
+        next = statement.query_row([&last], |row| row.get(0)).optional()?.flatten();
+        buckets.push(Bucket(last));
+    }
+    Ok(buckets)
+}
+
+/// Whether there is nothing here of any bucket but these.
+fn holds_only(connection: &Connection, buckets: &[Bucket]) -> Result<bool, StoreError> {
+    for table in tables() {
+        let held = buckets_of(connection, table)?;
+        // The bucket with no name holds what the server has not seen.
+        if held.iter().any(|bucket| !bucket.0.is_empty() && !buckets.contains(bucket)) {
+            return Ok(false);
+        }
+    }
+    for table in ["cursor", "shadow", "passed_over", "unconfirmed", "healing"] {
+        let mut statement = connection.prepare_cached(&format!("SELECT DISTINCT bucket FROM {table}"))?;
+        let mut held = statement.query([])?;
+        while let Some(row) = held.next()? {
+            if !buckets.iter().any(|bucket| row.get_ref(0).is_ok_and(|held| held == bucket.0.as_str().into()))
+            {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// Rows that must follow for a table's indexes to be made after them.
 const MANY: u64 = 2_000;
 
@@ -238,6 +278,14 @@ struct Intake<'p> {
 
 impl<'p> Intake<'p> {
     fn begin(connection: &Connection, page: &'p Arrival) -> Result<Self, StoreError> {
+        if page.rows.is_empty() {
+            return Ok(Self {
+                bucket: &page.bucket,
+                unsent: HashSet::new(),
+                passed_over: false,
+                healing: false,
+            });
+        }
         let mut statement =
             connection.prepare_cached("SELECT record FROM outbox UNION SELECT record FROM shadow")?;
         let unsent = statement.query_map([], |row| row.get(0).map(Uuid::from_bytes))?;
@@ -260,6 +308,20 @@ impl Edits<'_> {
         self.connection
             .prepare_cached("INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
             .execute((&page.bucket.0, Whole(page.cursor.0)))?;
+        Ok(())
+    }
+
+    /// Notes that a bucket's log, which was read to `before`, holds nothing up to `reached` that is not here. If it is read
+    /// anew, or not where it was, its log is read as ever.
+    pub(super) fn read_own(&self, bucket: &Bucket, before: Seq, reached: Seq) -> Result<(), StoreError> {
+        if healing::is_under_way(self.connection, bucket)?
+            || healing::cursor(self.connection, bucket)? != before
+        {
+            return Ok(());
+        }
+        self.connection
+            .prepare_cached("INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
+            .execute((&bucket.0, Whole(reached.0)))?;
         Ok(())
     }
 
@@ -346,20 +408,6 @@ impl Edits<'_> {
             self.attachments_left = true;
         }
         Ok(())
-    }
-
-    /// The buckets that have rows here, by one step in the index for each.
-    fn buckets_of(&self, table: &Table) -> Result<Vec<Bucket>, StoreError> {
-        let sql = format!("SELECT min(_bucket) FROM \"{}\" WHERE _bucket > ?1", table.def.name);
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut buckets = Vec::new();
-        // A record that is not in any bucket is in the one with no name.
-        let mut next = Some(String::new());
-        while let Some(last) = next {
-            next = statement.query_row([&last], |row| row.get(0)).optional()?.flatten();
-            buckets.push(Bucket(last));
-        }
-        Ok(buckets)
     }
 
     fn drop_bucket(&mut self, table: &Table, bucket: &Bucket) -> Result<u64, StoreError> {

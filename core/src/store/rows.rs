@@ -7,6 +7,7 @@ use roundsman_model::{Bucket, Fields, Kind, Rev, Value, search};
 use roundsman_protocol::integrity::{Sum, contents_of};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
+use std::fmt::Write;
 use uuid::Uuid;
 
 /// How a row stands to the server's.
@@ -81,6 +82,17 @@ pub(super) fn put(
     if old.is_some_and(|old| old.version.same(new)) {
         return Ok(false);
     }
+    match old {
+        Some(old) => update(connection, table, old, new)?,
+        None => insert(connection, table, id, new)?,
+    }
+
+    let n = old.map_or_else(|| connection.last_insert_rowid(), |old| old.n);
+    terms::change(connection, table, n, old.map(|old| &old.version.fields), Some(&new.fields))?;
+    Ok(true)
+}
+
+fn insert(connection: &Connection, table: &Table, id: Uuid, new: &Version) -> Result<(), StoreError> {
     let (rev, state) = (Whole(new.rev.0), new.state as i64);
     let null = Value::Null;
     let values: Vec<Bound<'_>> =
@@ -88,19 +100,53 @@ pub(super) fn put(
     let text = |name| new.fields.get(name).and_then(Value::as_text);
     let sorted: Vec<Option<String>> =
         folded(table.def).map(|field| text(field.name).map(search::fold)).collect();
-    let key: &dyn ToSql = match old {
-        Some(old) => &old.n,
-        None => id.as_bytes(),
-    };
-    let mut params: Vec<&dyn ToSql> = vec![key, &rev, &new.bucket.0, &state];
+    let mut params: Vec<&dyn ToSql> = vec![id.as_bytes(), &rev, &new.bucket.0, &state];
     params.extend(values.iter().map(|value| -> &dyn ToSql { value }));
     params.extend(sorted.iter().map(|folded| -> &dyn ToSql { folded }));
-    let sql = if old.is_some() { &table.update } else { &table.insert };
-    connection.prepare_cached(sql)?.execute(params.as_slice())?;
+    connection.prepare_cached(&table.insert)?.execute(params.as_slice())?;
+    Ok(())
+}
 
-    let n = old.map_or_else(|| connection.last_insert_rowid(), |old| old.n);
-    terms::change(connection, table, n, old.map(|old| &old.version.fields), Some(&new.fields))?;
-    Ok(true)
+/// Changes the columns that differ: SQLite takes an entry out of each index on a column that is set, and puts it back,
+/// whether its value changes or not.
+fn update(connection: &Connection, table: &Table, old: &Stored, new: &Version) -> Result<(), StoreError> {
+    let null = Value::Null;
+    let before = |name: &str| old.version.fields.get(name).unwrap_or(&null);
+    let after = |name: &str| new.fields.get(name).unwrap_or(&null);
+    let (rev, state) = (Whole(new.rev.0), new.state as i64);
+    let mut sets: Vec<(&str, &dyn ToSql)> = Vec::new();
+    if old.version.rev != new.rev {
+        sets.push(("_rev", &rev));
+    }
+    if old.version.bucket != new.bucket {
+        sets.push(("_bucket", &new.bucket.0));
+    }
+    if old.version.state != new.state {
+        sets.push(("_state", &state));
+    }
+    let differing: Vec<(&str, Bound<'_>)> = table
+        .def
+        .fields
+        .iter()
+        .filter(|field| before(field.name) != after(field.name))
+        .map(|field| (field.name, Bound(after(field.name))))
+        .collect();
+    sets.extend(differing.iter().map(|(name, value)| -> (&str, &dyn ToSql) { (name, value) }));
+    let sorted: Vec<(String, Option<String>)> = folded(table.def)
+        .filter(|field| before(field.name) != after(field.name))
+        .map(|field| (format!("_folded_{}", field.name), after(field.name).as_text().map(search::fold)))
+        .collect();
+    sets.extend(sorted.iter().map(|(name, value)| -> (&str, &dyn ToSql) { (name, value) }));
+    let mut sql = format!("UPDATE \"{}\" SET ", table.def.name);
+    for (at, (name, _)) in sets.iter().enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        let _ = write!(sql, "{comma}\"{name}\" = ?{}", at + 2);
+    }
+    sql.push_str(" WHERE _n = ?1");
+    let params: Vec<&dyn ToSql> =
+        std::iter::once(&old.n as &dyn ToSql).chain(sets.iter().map(|(_, value)| *value)).collect();
+    connection.prepare_cached(&sql)?.execute(params.as_slice())?;
+    Ok(())
 }
 
 /// Removes a row.

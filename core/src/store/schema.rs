@@ -109,8 +109,6 @@ pub(super) struct Table {
     pub(super) insert: String,
     /// The same, which leaves a row of this id alone.
     pub(super) add: String,
-    /// Parameters as for `insert`, with `_n` in place of `id`.
-    pub(super) update: String,
     /// The places of the fields in the order of their names.
     pub(super) by_name: Vec<usize>,
 }
@@ -163,8 +161,6 @@ impl Table {
         }
         written.extend(folded(def).map(|field| format!("_folded_{}", field.name)));
         let places: Vec<String> = (2..2 + written.len()).map(|place| format!("?{place}")).collect();
-        let pairs: Vec<String> =
-            written.iter().zip(&places).map(|(name, place)| format!("{name} = {place}")).collect();
         let insert =
             format!("INSERT INTO \"{name}\" (id, {}) VALUES (?1, {})", written.join(", "), places.join(", "));
         Self {
@@ -178,7 +174,6 @@ impl Table {
                 places.sort_by_key(|at| def.fields[*at].name);
                 places
             },
-            update: format!("UPDATE \"{name}\" SET {} WHERE _n = ?1", pairs.join(", ")),
         }
     }
 

@@ -6,7 +6,7 @@
 use super::edit::{Edits, bucket, lay};
 use super::rows::{self, RowState, Version, Whole};
 use super::schema::Table;
-use super::{StoreError, conflicts, outbox};
+use super::{Entry, StoreError, conflicts, outbox};
 use roundsman_model::{Bucket, EntityDef, Fields, Rev, Value};
 use roundsman_protocol::sync::Change;
 use rusqlite::{Connection, OptionalExtension};
@@ -66,6 +66,17 @@ pub(super) fn forget(connection: &Connection, def: &EntityDef, record: Uuid) -> 
     Ok(())
 }
 
+/// The same for many records of one entity.
+pub(super) fn forget_all(connection: &Connection, entity: &str, records: &[Uuid]) -> Result<(), StoreError> {
+    let ids: Vec<String> = records.iter().map(|record| record.simple().to_string()).collect();
+    connection
+        .prepare_cached(
+            "DELETE FROM shadow WHERE entity = ?1 AND record IN (SELECT unhex(value) FROM json_each(?2))",
+        )?
+        .execute((entity, serde_json::to_string(&ids)?))?;
+    Ok(())
+}
+
 /// Forgets the server's versions in every bucket but these: of records that were removed here, and have no row.
 pub(super) fn keep_buckets(connection: &Connection, buckets: &[Bucket]) -> Result<(), StoreError> {
     let known: Vec<Bucket> = {
@@ -86,11 +97,26 @@ impl Edits<'_> {
         // Without a server's version the record has left this device; its entries are only waiting to be sent.
         let Some(shadow) = find(connection, table.def, record)? else { return Ok(()) };
         let entries = outbox::of_record(connection, table.def, record)?;
+        if entries.is_empty() {
+            forget(connection, table.def, record)?;
+        }
+        self.lay_over(table, record, shadow, &entries)
+    }
+
+    /// Makes a record the server's version with these entries laid over it.
+    pub(super) fn lay_over(
+        &mut self,
+        table: &Table,
+        record: Uuid,
+        shadow: Shadow,
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
+        let connection = self.connection;
         let known = shadow.fields.is_some();
         let mut fields = shadow.fields.unwrap_or_default();
         let mut state = RowState::Clean;
         let mut taken_away = false;
-        for entry in &entries {
+        for entry in entries {
             if entry.reason.is_none() {
                 taken_away = entry.change == Change::Delete;
             }
@@ -100,9 +126,6 @@ impl Edits<'_> {
             } else if state == RowState::Clean {
                 state = RowState::Pending;
             }
-        }
-        if entries.is_empty() {
-            forget(connection, table.def, record)?;
         }
         let stored = rows::find(connection, table, record)?;
         if whole(table.def, &fields) && !taken_away {

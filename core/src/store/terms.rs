@@ -43,6 +43,12 @@ pub(super) fn change(
     after: Option<&Fields>,
 ) -> Result<(), StoreError> {
     let Some(index) = &table.index else { return Ok(()) };
+    if let (Some(before), Some(after)) = (before, after) {
+        let mut searched = table.def.fields.iter().filter(|field| field.search != Search::No);
+        if searched.all(|field| before.get(field.name) == after.get(field.name)) {
+            return Ok(());
+        }
+    }
     let terms = |fields: &Fields| search::gram_text(table.def, fields);
     let (before, after) = (before.map(terms), after.map(terms));
     if before == after || frontier(connection, table)?.is_some_and(|last| n > last) {

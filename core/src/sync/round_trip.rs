@@ -7,14 +7,16 @@ use crate::Error;
 use crate::device::{Device, DeviceEvent};
 use crate::net::{Api, Content, Endpoint};
 use crate::platform::{Clock, Entropy, Response};
-use crate::store::{Store, Verdict};
+use crate::store::{Store, StoreError, Verdict};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use roundsman_model::{Bucket, DeviceSeq, Seq};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{Checkin, CheckinAnswer};
+use roundsman_protocol::integrity::{Checkpoint, Difference, declarations};
 use roundsman_protocol::rescue::RescueAnswer;
-use roundsman_protocol::sync::{Head, Line, MAX_MUTATIONS, Mutation, MutationResult};
-use std::collections::BTreeSet;
+use roundsman_protocol::sync::{Head, Line, MAX_MUTATIONS, MutationResult, Outcome, Own};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
@@ -45,9 +47,14 @@ impl Syncer<'_> {
         report: &mut Report,
     ) -> Result<(), Error> {
         index(store, progress).await?;
-        loop {
-            let more = self.round_trip(store, progress, report).await?;
-            if !more || report.events.iter().any(DeviceEvent::closes) {
+        let mut next = Next::Ask;
+        while !matches!(next, Next::Nothing) {
+            let asked = match next {
+                Next::Answer(asked) => *asked,
+                _ => self.ask(store, Ahead::default(), progress, report).await?,
+            };
+            next = self.take_answer(store, asked, progress, report).await?;
+            if report.events.iter().any(DeviceEvent::closes) {
                 break;
             }
         }
@@ -125,48 +132,115 @@ impl Syncer<'_> {
         Ok(())
     }
 
-    /// One request; `true` if there is more to send.
-    async fn round_trip(
+    /// Sends what is unsent, at most as much as a request takes, and waits until the server has begun to answer.
+    async fn ask(
         &self,
         store: &Arc<Store>,
+        ahead: Ahead,
         progress: &dyn Progress,
         report: &mut Report,
-    ) -> Result<bool, Error> {
+    ) -> Result<Asked, Error> {
         cancelled(progress)?;
-        let (mutations, cursors, unsent, told) = on(store, |store| {
-            let mutations = store.pending(MAX_MUTATIONS)?;
-            Ok((mutations, store.cursors()?, store.unsent_count()?, store.differences()?))
+        let Ahead { cursors, batch, settled } = ahead;
+        let (batch, cursors, unsent, told) = on(store, move |store| {
+            let batch = batch.map_or_else(|| Batch::read(store, DeviceSeq(0)), Ok)?;
+            let mut known = store.cursors()?;
+            known.extend(cursors);
+            Ok((batch, known, store.unsent_count()?.saturating_sub(settled), store.differences()?))
         })
         .await?;
         let device = self.report(Some(unsent)).await?;
-        let head = Head { cursors, device, differences: told.clone() };
-        let body = pack(&head, &mutations)?;
-        progress.progress(Step::Sending { changes: mutations.len() as u64 });
+        let own = Some(declarations().to_owned());
+        let head = Head { cursors: cursors.clone(), device, differences: told.clone(), own };
+        let body = pack(&head, &batch.lines)?;
+        progress.progress(Step::Sending { changes: batch.count as u64 });
+        let (full, last) = (batch.count == MAX_MUTATIONS, batch.last);
+        // The next ones are read while the server has these.
+        let following = async {
+            if full { on(store, move |store| Batch::read(store, last)).await.map(Some) } else { Ok(None) }
+        };
+        let (answer, following) = tokio::join!(self.send(store, body, report), following);
+        let following = following?.filter(|batch| batch.count > 0);
+        Ok(Asked { answer: answer?, count: batch.count, cursors, unsent, told, following })
+    }
 
-        let answer = self.send(store, body, report).await?;
-        let taken = self.take_answer(store, answer, unsent, progress, report).await;
+    /// Takes an answer, and says what is to follow. While the results of a full request are stored, the next one is under
+    /// way already: it says how far the device will have read then. If storing fails, its answer is not looked at, as if
+    /// it were lost.
+    async fn take_answer(
+        &self,
+        store: &Arc<Store>,
+        asked: Asked,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<Next, Error> {
+        let Asked { mut answer, count, cursors, unsent, told, following } = asked;
+        let mut taking =
+            Taking { count, cursors, waits: following.is_some() && told.is_empty(), ..Taking::default() };
+        let any_follow = following.is_some();
+        let taken = self.take_frames(store, &mut answer, unsent, &mut taking, progress, report).await;
+        if taken.is_ok()
+            && taking.waits
+            && let Some(batch) = following
+        {
+            return self.go_on(store, taking, batch, progress, report).await;
+        }
         // Even after a cut: nobody should wait for a list until the next sync.
         intake::settle(store).await?;
         let more = taken?;
         if !told.is_empty() {
             on(store, move |store| store.told(&told)).await?;
         }
-        Ok(more || mutations.len() == MAX_MUTATIONS)
+        Ok(if more || any_follow { Next::Ask } else { Next::Nothing })
     }
 
-    /// Carries out an answer frame by frame, and says whether another request is to follow.
-    async fn take_answer(
+    /// Stores what an answer has brought, and sends the next changes meanwhile.
+    async fn go_on(
         &self,
         store: &Arc<Store>,
-        mut answer: Response,
+        mut taking: Taking,
+        batch: Batch,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<Next, Error> {
+        let ahead =
+            Ahead { cursors: taking.own.cursors.clone(), batch: Some(batch), settled: taking.applied() };
+        let mut asking = Report::default();
+        let store_it = async {
+            let more = self.store_waiting(store, &mut taking, progress, report).await?;
+            intake::settle(store).await?;
+            Ok::<_, Error>(more)
+        };
+        let ask = self.ask(store, ahead, progress, &mut asking);
+        // What is read and what is written at the same time is not the same twice.
+        #[cfg(feature = "simulation")]
+        let (more, asked) = if crate::simulation::is_entered() {
+            let more = store_it.await;
+            (more, ask.await)
+        } else {
+            tokio::join!(store_it, ask)
+        };
+        #[cfg(not(feature = "simulation"))]
+        let (more, asked) = tokio::join!(store_it, ask);
+        report.requests += asking.requests;
+        report.bytes_up += asking.bytes_up;
+        // A bucket that is to be read anew was said to be whole: that answer would be of no use.
+        Ok(if more? { Next::Ask } else { Next::Answer(Box::new(asked?)) })
+    }
+
+    /// Carries out an answer frame by frame, and says whether another request is to follow. If `taking` waits still when
+    /// this returns, all but the device's frame is in it.
+    async fn take_frames(
+        &self,
+        store: &Arc<Store>,
+        answer: &mut Response,
         unsent: u64,
+        taking: &mut Taking,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<bool, Error> {
         let mut frames = Frames::new(answer.body.as_mut());
         let mut intake = Intake::new(store, progress, report.received);
-        let mut paged = BTreeSet::new();
-        let mut results = Vec::new();
         let (mut ended, mut more) = (false, false);
         loop {
             let frame = match intake.meanwhile(frames.next()).await? {
@@ -174,6 +248,9 @@ impl Syncer<'_> {
                 Ok(None) => break,
                 // What came before a cut is kept: a line that never holds for long would bring nothing otherwise.
                 Err(error) => {
+                    if std::mem::take(&mut taking.waits) {
+                        self.store_waiting(store, taking, progress, report).await?;
+                    }
                     intake.finish().await?;
                     report.received = intake.rows;
                     report.bytes_down += frames.bytes;
@@ -181,49 +258,67 @@ impl Syncer<'_> {
                 }
             };
             intake.bytes = frames.bytes;
-            // Results come in a row: they are stored together, before whatever follows them.
-            if let Line::Result(result) = frame {
-                results.push(result);
-                continue;
+            match frame {
+                // Results come in a row: they are stored together, before whatever follows them.
+                Line::Result(result) => {
+                    taking.results.push(result);
+                    continue;
+                }
+                Line::Own(own) => {
+                    taking.own = own;
+                    continue;
+                }
+                Line::Buckets(buckets) if taking.waits => {
+                    taking.buckets = Some(buckets);
+                    continue;
+                }
+                Line::Checkpoint(checkpoint) if taking.waits => {
+                    taking.checkpoints.push(checkpoint);
+                    continue;
+                }
+                Line::End { .. } if taking.waits && taking.is_whole() => {
+                    ended = true;
+                    continue;
+                }
+                Line::Device(answer) => {
+                    intake.finish().await?;
+                    let events = self.take(answer, Some(unsent)).await?;
+                    let stop = events.iter().any(DeviceEvent::closes);
+                    // Whatever the server has asked for is done before more is sent.
+                    taking.waits &= events.is_empty();
+                    report.events.extend(events);
+                    if stop {
+                        report.bytes_down += frames.bytes;
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                _ => {}
             }
-            self.settle(store, &mut results, progress, report).await?;
+            // Something else came: from here on everything is done in its turn.
+            if std::mem::take(&mut taking.waits) {
+                more |= self.store_waiting(store, taking, progress, report).await?;
+            }
+            self.settle(store, taking, progress, report).await?;
             cancelled(progress)?;
             if let Line::Page(page) = frame {
-                paged.insert(page.bucket.clone());
+                taking.paged.insert(page.bucket.clone());
                 intake.take(page).await?;
                 continue;
             }
             intake.finish().await?;
             report.received = intake.rows;
             match frame {
-                Line::Result(_) | Line::Page(_) => {}
-                Line::Device(answer) => {
-                    let events = self.take(answer, Some(unsent)).await?;
-                    let stop = events.iter().any(DeviceEvent::closes);
-                    report.events.extend(events);
-                    if stop {
-                        report.bytes_down += frames.bytes;
-                        return Ok(false);
-                    }
-                }
                 Line::Buckets(buckets) => {
                     report.removed += on(store, move |store| store.keep_buckets(&buckets)).await?;
                 }
-                Line::Checkpoint(checkpoint) => {
-                    let quiet = !paged.contains(&checkpoint.bucket);
-                    let met = on(store, move |store| {
-                        // Without the index of buckets every row would have to be read.
-                        store.settle_indexes()?;
-                        store.meet(&checkpoint, quiet)
-                    });
-                    if let Verdict::Differs(difference) = met.await? {
-                        tracing::warn!(rows = difference.found.rows, "a bucket differs from the server's");
-                        report.healed += u64::from(!difference.stays);
-                        more |= !difference.stays;
-                    }
-                }
+                Line::Checkpoint(checkpoint) => more |= self.meet(store, checkpoint, taking, report).await?,
                 Line::End { .. } => ended = true,
+                Line::Result(_) | Line::Own(_) | Line::Page(_) | Line::Device(_) => {}
             }
+        }
+        if !ended && std::mem::take(&mut taking.waits) {
+            self.store_waiting(store, taking, progress, report).await?;
         }
         intake.finish().await?;
         report.received = intake.rows;
@@ -231,19 +326,65 @@ impl Syncer<'_> {
         if ended { Ok(more) } else { Err(Error::BadAnswer) }
     }
 
+    /// Stores what has waited: results, buckets, checkpoints. Whether another request is to follow.
+    async fn store_waiting(
+        &self,
+        store: &Arc<Store>,
+        taking: &mut Taking,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
+        self.settle(store, taking, progress, report).await?;
+        if let Some(buckets) = taking.buckets.take() {
+            report.removed += on(store, move |store| store.keep_buckets(&buckets)).await?;
+        }
+        let mut more = false;
+        for checkpoint in std::mem::take(&mut taking.checkpoints) {
+            more |= self.meet(store, checkpoint, taking, report).await?;
+        }
+        Ok(more)
+    }
+
+    /// Compares a bucket with the server's; whether it is to be read anew.
+    async fn meet(
+        &self,
+        store: &Arc<Store>,
+        checkpoint: Checkpoint,
+        taking: &Taking,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
+        let quiet = !taking.paged.contains(&checkpoint.bucket);
+        let met = on(store, move |store| {
+            // Without the index of buckets every row would have to be read.
+            store.settle_indexes()?;
+            store.meet(&checkpoint, quiet)
+        });
+        let Verdict::Differs(difference) = met.await? else { return Ok(false) };
+        tracing::warn!(rows = difference.found.rows, "a bucket differs from the server's");
+        report.healed += u64::from(!difference.stays);
+        Ok(!difference.stays)
+    }
+
     async fn settle(
         &self,
         store: &Arc<Store>,
-        results: &mut Vec<MutationResult>,
+        taking: &mut Taking,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<(), Error> {
-        if results.is_empty() {
+        if taking.results.is_empty() {
             return Ok(());
         }
-        let results = std::mem::take(results);
+        let results = std::mem::take(&mut taking.results);
+        let mut own = std::mem::take(&mut taking.own);
+        if results.len() < taking.count {
+            // How far the log is read is said of all results together.
+            own.cursors.clear();
+        }
+        taking.paged.extend(own.cursors.keys().cloned());
         report.count(&results);
-        on(store, move |store| store.settle(&results)).await?;
+        let asked = std::mem::take(&mut taking.cursors);
+        on(store, move |store| store.settle_own(&results, &own, &asked)).await?;
         progress.progress(Step::Settled { changes: report.sent + report.rejected });
         Ok(())
     }
@@ -322,7 +463,7 @@ fn cancelled(progress: &dyn Progress) -> Result<(), Error> {
 /// Runs a piece of work on the store away from the executor.
 pub(super) async fn on<T: Send + 'static>(
     store: &Arc<Store>,
-    work: impl FnOnce(&Store) -> Result<T, crate::store::StoreError> + Send + 'static,
+    work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Error> {
     let store = Arc::clone(store);
     blocking(move || work(&store).map_err(Error::from)).await
@@ -336,15 +477,90 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Cancelled))
 }
 
-fn pack(head: &Head, mutations: &[Mutation]) -> Result<Vec<u8>, Error> {
+fn pack(head: &Head, lines: &[u8]) -> Result<Vec<u8>, Error> {
+    let head = serde_json::to_vec(head).map_err(|_| Error::BadAnswer)?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let mut line = |value: serde_json::Result<Vec<u8>>| -> Option<()> {
-        encoder.write_all(&value.ok()?).ok()?;
-        encoder.write_all(b"\n").ok()
-    };
-    line(serde_json::to_vec(head)).ok_or(Error::BadAnswer)?;
-    for mutation in mutations {
-        line(serde_json::to_vec(mutation)).ok_or(Error::BadAnswer)?;
-    }
+    let written = encoder.write_all(&head).and_then(|()| encoder.write_all(b"\n"));
+    written.and_then(|()| encoder.write_all(lines)).map_err(|_| Error::BadAnswer)?;
     encoder.finish().map_err(|_| Error::BadAnswer)
+}
+
+/// Changes as they are sent.
+struct Batch {
+    /// A line for each.
+    lines: Vec<u8>,
+    count: usize,
+    last: DeviceSeq,
+}
+
+impl Batch {
+    /// Those that follow this number, as many as a request takes.
+    fn read(store: &Store, after: DeviceSeq) -> Result<Self, StoreError> {
+        let mutations = store.pending_after(after, MAX_MUTATIONS)?;
+        let mut lines = Vec::new();
+        for mutation in &mutations {
+            serde_json::to_writer(&mut lines, mutation)?;
+            lines.push(b'\n');
+        }
+        let last = mutations.last().map_or(after, |mutation| mutation.seq);
+        Ok(Self { lines, count: mutations.len(), last })
+    }
+}
+
+/// What a request is to say before the answer to the one before it is stored.
+#[derive(Default)]
+struct Ahead {
+    /// How far those buckets will be read then.
+    cursors: BTreeMap<Bucket, Seq>,
+    batch: Option<Batch>,
+    /// How many changes will not be unsent any more.
+    settled: u64,
+}
+
+/// A request that the server has begun to answer.
+struct Asked {
+    answer: Response,
+    /// How many changes it had.
+    count: usize,
+    cursors: BTreeMap<Bucket, Seq>,
+    unsent: u64,
+    told: Vec<Difference>,
+    /// The changes that follow, if it had as many as it takes.
+    following: Option<Batch>,
+}
+
+/// What follows an answer.
+enum Next {
+    Nothing,
+    Ask,
+    Answer(Box<Asked>),
+}
+
+/// An answer as far as it was read.
+#[derive(Default)]
+struct Taking {
+    /// How many changes the request had.
+    count: usize,
+    cursors: BTreeMap<Bucket, Seq>,
+    own: Own,
+    results: Vec<MutationResult>,
+    /// Buckets that something came of.
+    paged: BTreeSet<Bucket>,
+    /// Whether what comes is to wait until the answer was read, so that the next request can go before it is stored.
+    waits: bool,
+    buckets: Option<Vec<Bucket>>,
+    checkpoints: Vec<Checkpoint>,
+}
+
+impl Taking {
+    /// Whether the results of all changes are here, and say how far a log is read.
+    fn is_whole(&self) -> bool {
+        self.results.len() == self.count && !self.own.cursors.is_empty()
+    }
+
+    /// How many changes were taken.
+    fn applied(&self) -> u64 {
+        let applied = |result: &&MutationResult| matches!(result.outcome, Outcome::Applied { .. });
+        self.results.iter().filter(applied).count() as u64
+    }
 }

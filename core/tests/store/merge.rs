@@ -4,9 +4,9 @@ use crate::kit::{ME, Phone, applied, customer, id, page, rejected, territory};
 use roundsman_core::Error;
 use roundsman_core::conflicts::Conflicts;
 use roundsman_core::model::merge::{Conflict, Merge};
-use roundsman_core::model::{DeviceSeq, Fields, Rev, RuleError, Value};
+use roundsman_core::model::{DeviceSeq, Fields, Rev, RuleError, Seq, Value};
 use roundsman_core::platform::OsEntropy;
-use roundsman_core::protocol::sync::{Change, Outcome, Row};
+use roundsman_core::protocol::sync::{Change, MutationResult, Outcome, Own, Row};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -252,4 +252,37 @@ fn a_visit_made_by_mistake_and_taken_back_before_it_was_sent_leaves_in_that_orde
     assert!(phone.visits.in_progress().unwrap().is_none(), "an answer does not bring it back");
     phone.settle(2, applied(2, vec![]));
     assert_eq!((phone.visits.in_progress().unwrap(), phone.outbox.count().unwrap()), (None, 0));
+}
+
+#[test]
+fn what_the_server_says_of_a_phones_own_rows_is_stored_with_the_results() {
+    let phone = Phone::new();
+    phone.pull(vec![with(1, &["dog"], 10)]);
+    let nj = territory("nj");
+    let own = |seq: u64, cursor: u64, fields: &[(&str, Value)]| Own {
+        cursors: [(nj.clone(), Seq(cursor))].into(),
+        fields: [(
+            DeviceSeq(seq),
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        )]
+        .into(),
+    };
+    let settle = |seq: u64, rev: u64, own: &Own, asked: u64| {
+        let result = MutationResult { seq: DeviceSeq(seq), outcome: applied(rev, vec![]) };
+        phone.store.settle_own(&[result], own, &[(nj.clone(), Seq(asked))].into()).unwrap();
+        phone.store.cursors().unwrap().get(&nj).copied()
+    };
+    edit(&phone, &["dog", "promo"], 13);
+    let set = [("samples", Value::Int(20)), ("brand", Value::from("Oak")), ("tags", Value::Null)];
+    assert_eq!(settle(1, 2, &own(1, 2, &set), 1), Some(Seq(2)));
+    assert_eq!(shown(&phone), (strings(&[]), Some(20)));
+    assert_eq!(phone.customers.get(id(1)).unwrap().unwrap().brand.as_deref(), Some("Oak"));
+
+    // A log that is not where it was is read as ever: it may hold what is not here.
+    edit(&phone, &[], 21);
+    assert_eq!(settle(2, 3, &own(2, 9, &[]), 7), Some(Seq(2)));
+    phone.store.forget_cursors().unwrap();
+    edit(&phone, &[], 22);
+    assert_eq!(settle(3, 4, &own(3, 10, &[]), 2), None);
+    phone.store.check().unwrap();
 }

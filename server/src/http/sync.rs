@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// The most bytes of a request once it is unpacked.
 const MAX_UNPACKED: u64 = 32 * 1024 * 1024;
 
+/// Bytes of lines that are packed at once.
+const ENOUGH: usize = 64 * 1024;
+
 pub(super) async fn post(
     State(api): State<Shared>,
     headers: HeaderMap,
@@ -105,9 +108,15 @@ impl Packer {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
         let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
         let written = |_| Refusal::Worker;
+        // The encoder takes a few bytes as dearly as many.
+        let mut lines = Vec::new();
         while let Some(frame) = self.answer.next()? {
-            serde_json::to_writer(&mut encoder, &frame).map_err(|_| Refusal::Worker)?;
-            encoder.write_all(b"\n").map_err(written)?;
+            serde_json::to_writer(&mut lines, &frame).map_err(|_| Refusal::Worker)?;
+            lines.push(b'\n');
+            if lines.len() >= ENOUGH || !self.answer.has_ready() {
+                encoder.write_all(&lines).map_err(written)?;
+                lines.clear();
+            }
             if !self.answer.has_ready() {
                 encoder.flush().map_err(written)?;
                 let chunk = std::mem::take(encoder.get_mut());
@@ -115,6 +124,7 @@ impl Packer {
                 return Ok(Some(chunk.into()));
             }
         }
+        encoder.write_all(&lines).map_err(written)?;
         let chunk = encoder.finish().map_err(written)?;
         Ok(Some(chunk.into()))
     }

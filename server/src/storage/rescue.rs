@@ -110,6 +110,8 @@ pub trait RescueRead {
     fn waiting_segments(&self) -> Result<Vec<StoredWaiting>>;
     /// How many bytes are kept of one device, a small segment counted as 1 KiB.
     fn segment_bytes(&self, device: DeviceId) -> Result<u64>;
+    /// Whether any change of this device was ever found in what it handed over.
+    fn has_rescued(&self, device: DeviceId) -> Result<bool>;
     /// One rescued change.
     fn rescued_change(&self, change: Uuid) -> Result<Option<StoredRescue>>;
     /// Rescued changes, by device and in the order in which they were made.

@@ -2,7 +2,7 @@
 
 use crate::app::buckets;
 use crate::collisions;
-use crate::records::{self, Origin, load};
+use crate::records::{self, Origin, load, standing};
 use crate::refusal::Refusal;
 use crate::rescue;
 use crate::storage::{self, StorageError, StoredMutation, StoredRecord, StoredRemoval, StoredUser, WriteTx};
@@ -12,11 +12,12 @@ use roundsman_model::customer::Customer;
 use roundsman_model::merge::Edit;
 use roundsman_model::visit::Visit;
 use roundsman_model::{
-    Bucket, DeviceId, DeviceSeq, Entity, EntityDef, Fields, Role, RuleError, Scope, Stamp, Value,
+    Bucket, DeviceId, DeviceSeq, Entity, EntityDef, Fields, Merge, Role, RuleError, Scope, Seq, Stamp, Value,
 };
-use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome};
+use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome, Own};
 use roundsman_protocol::{ErrorCode, Problem};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// How many outcomes are kept for repeats.
 const KEPT_RESULTS: u64 = 2_000;
@@ -24,17 +25,22 @@ const KEPT_RESULTS: u64 = 2_000;
 /// How far ahead of the server's clock an edit's stamp may lie, so that a wrong clock doesn't win for ever.
 const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 
-/// Applies mutations in order, each once. A refused one steps aside; the others go on.
+/// Applies mutations in order, each once. A refused one steps aside; the others go on. `cursors` are those of a device
+/// that makes rows of its own changes from their results.
 pub(super) fn all(
     tx: &mut dyn WriteTx,
     device: DeviceId,
     user: &StoredUser,
     mutations: &[Mutation],
+    cursors: Option<&BTreeMap<Bucket, Seq>>,
     now: DateTime<Utc>,
-) -> Result<Vec<MutationResult>, Refusal> {
+) -> Result<(Vec<MutationResult>, Option<Own>), Refusal> {
     let mut stored = tx.device(device)?.ok_or(ErrorCode::DeviceUnknown)?;
     let mine = Author { device, user, buckets: buckets(user.id, &user.territories), now };
     let mut results = Vec::with_capacity(mutations.len());
+    let mut own = cursors.map(|cursors| OwnRows::begin(tx, &mine.buckets, cursors)).transpose()?;
+    // Most devices never had anything rescued: then no change of theirs has to be looked for.
+    let rescued = tx.has_rescued(device)?;
     if let Some(first) = mutations.first()
         && is_resumed(tx, device)?
         && first.seq > stored.applied
@@ -47,7 +53,7 @@ pub(super) fn all(
             Ordering::Greater => return Err(gap(expected)),
             #[cfg(feature = "planted-bugs")]
             Ordering::Less if crate::simulation::has(crate::simulation::Bug::SkipDuplicateCheck) => {
-                mine.outcome(tx, mutation)?
+                mine.outcome(tx, mutation)?.outcome
             }
             Ordering::Less => {
                 let repeat = tx.mutation(device, mutation.seq)?.filter(|known| known.id == mutation.id);
@@ -55,26 +61,125 @@ pub(super) fn all(
                 repeat.ok_or_else(|| gap(expected))?.outcome
             }
             Ordering::Equal => {
-                let outcome = match rescue::taken_before(tx, device, mutation.id)? {
+                let before = if rescued { rescue::taken_before(tx, device, mutation.id)? } else { None };
+                let outcome = match before {
                     Some(outcome) => outcome,
-                    None => mine.outcome(tx, mutation)?,
+                    None => {
+                        let taken = mine.outcome(tx, mutation)?;
+                        if let Some(own) = &mut own {
+                            own.note(mutation.seq, taken.own);
+                        }
+                        taken.outcome
+                    }
                 };
                 let kept = StoredMutation { seq: mutation.seq, id: mutation.id, outcome };
-                let forget = DeviceSeq(mutation.seq.0.saturating_sub(KEPT_RESULTS));
-                tx.add_mutation(device, &kept, forget)?;
+                tx.add_mutation(device, &kept)?;
                 stored.applied = expected;
                 kept.outcome
             }
         };
         // The device counted it as unsent when it reported. A refused one it still does.
         if matches!(outcome, Outcome::Applied { .. }) {
-            tx.rescued_arrived(device, mutation.id, now.timestamp_millis())?;
+            if rescued {
+                tx.rescued_arrived(device, mutation.id, now.timestamp_millis())?;
+            }
             stored.unsent = stored.unsent.saturating_sub(1);
         }
         results.push(MutationResult { seq: mutation.seq, outcome });
     }
+    if !mutations.is_empty() {
+        tx.forget_mutations(device, DeviceSeq(stored.applied.0.saturating_sub(KEPT_RESULTS)))?;
+    }
     tx.put_device(&stored)?;
-    Ok(results)
+    let own = own.map(|own| own.end(tx)).transpose()?;
+    Ok((results, own))
+}
+
+/// What a device needs besides the results to have the rows that its mutations have made, without a page.
+struct OwnRows {
+    /// Buckets of which the device had everything: where their logs ended, and how many entries since are rows that it
+    /// has made.
+    buckets: BTreeMap<Bucket, (Seq, u64)>,
+    fields: BTreeMap<DeviceSeq, Fields>,
+}
+
+impl OwnRows {
+    fn begin(tx: &dyn WriteTx, mine: &[Bucket], cursors: &BTreeMap<Bucket, Seq>) -> storage::Result<Self> {
+        let mut buckets = BTreeMap::new();
+        for bucket in mine {
+            let head = tx.bucket_head(bucket)?;
+            if super::cursor(cursors, bucket) == head {
+                buckets.insert(bucket.clone(), (head, 0));
+            }
+        }
+        Ok(Self { buckets, fields: BTreeMap::new() })
+    }
+
+    fn note(&mut self, seq: DeviceSeq, row: Option<OwnRow>) {
+        let Some(OwnRow { bucket, set, logged }) = row else { return };
+        if let Some((_, entries)) = self.buckets.get_mut(&bucket).filter(|_| logged) {
+            *entries += 1;
+        }
+        if !set.is_empty() {
+            self.fields.insert(seq, set);
+        }
+    }
+
+    /// The buckets whose logs have nothing else since the beginning. What followed from a change in some other way, as a
+    /// collision, comes by a page, and so does all of that bucket.
+    fn end(self, tx: &dyn WriteTx) -> storage::Result<Own> {
+        let mut own = Own { cursors: BTreeMap::new(), fields: self.fields };
+        for (bucket, (head, entries)) in self.buckets {
+            let now = tx.bucket_head(&bucket)?;
+            if entries > 0 && now.0 - head.0 == entries {
+                own.cursors.insert(bucket, now);
+            }
+        }
+        Ok(own)
+    }
+}
+
+/// The row that a mutation has made.
+struct OwnRow {
+    bucket: Bucket,
+    /// Fields that the device would not know: see [`Own::fields`].
+    set: Fields,
+    /// Whether the bucket's log has an entry of it, and nothing else because of this mutation.
+    logged: bool,
+}
+
+impl OwnRow {
+    fn of(def: &EntityDef, before: Option<&StoredRecord>, sent: Fields, change: &records::Change) -> Self {
+        let after = &change.record.fields;
+        let mut laid = before.map(|record| record.fields.clone()).unwrap_or_default();
+        laid.extend(sent);
+        // What a device makes of an amount or a set depends on more than its mutation.
+        let counts = |name: &str| {
+            def.field(name).is_some_and(|field| matches!(field.merge, Merge::Union | Merge::Delta))
+        };
+        let mut set = Fields::new();
+        for (name, value) in after {
+            if counts(name) || laid.get(name) != Some(value) {
+                set.insert(name.clone(), value.clone());
+            }
+        }
+        let gone = laid.into_iter().filter(|(name, value)| !value.is_null() && !after.contains_key(name));
+        set.extend(gone.map(|(name, _)| (name, Value::Null)));
+        let stays = before.is_none_or(|record| record.bucket == change.record.bucket);
+        Self { bucket: change.record.bucket.clone(), set, logged: change.differs && stays }
+    }
+}
+
+/// What came of a mutation.
+struct Taken {
+    outcome: Outcome,
+    own: Option<OwnRow>,
+}
+
+impl From<Outcome> for Taken {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, own: None }
+    }
 }
 
 /// Applies one change that came another way than by sync, as its author and by the same rules.
@@ -85,7 +190,9 @@ pub(crate) fn one(
     mutation: &Mutation,
     now: DateTime<Utc>,
 ) -> storage::Result<Outcome> {
-    Author { device, user, buckets: buckets(user.id, &user.territories), now }.outcome(tx, mutation)
+    Author { device, user, buckets: buckets(user.id, &user.territories), now }
+        .outcome(tx, mutation)
+        .map(|taken| taken.outcome)
 }
 
 /// Takes the next change of this device whatever its number is: a backup of the server was put back, which does not know
@@ -137,18 +244,20 @@ struct Author<'a> {
 }
 
 impl Author<'_> {
-    fn outcome(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> storage::Result<Outcome> {
+    fn outcome(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> storage::Result<Taken> {
         match self.apply(tx, mutation) {
-            Ok(outcome) => Ok(outcome),
-            Err(Failure::Rule(reason)) => Ok(Outcome::Rejected { reason }),
+            Ok(taken) => Ok(taken),
+            Err(Failure::Rule(reason)) => Ok(Outcome::Rejected { reason }.into()),
             Err(Failure::Storage(error)) => Err(error),
         }
     }
 
     /// Everything is judged before the first row is written, so a refusal leaves nothing behind.
-    fn apply(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> Result<Outcome, Failure> {
+    fn apply(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> Result<Taken, Failure> {
         let def = roundsman_model::entity(&mutation.entity).ok_or(RuleError::UnknownEntity)?;
-        let before = load(tx, def, mutation.record)?;
+        let stored = tx.record(def.name, mutation.record)?;
+        let gone = stored.as_ref().filter(|record| record.removed).map(|record| record.bucket.clone());
+        let before = stored.map(|record| standing(def, record)).transpose()?.flatten();
         if def.scope == Scope::Record {
             return Err(RuleError::NotAllowed.into());
         }
@@ -157,14 +266,15 @@ impl Author<'_> {
         }
         match mutation.change {
             Change::Put => {}
-            Change::Delete => return self.delete(tx, def, mutation, before),
-            Change::Restore => return self.restore(tx, def, mutation, before),
+            Change::Delete => return Ok(self.delete(tx, def, mutation, before)?.into()),
+            Change::Restore => return Ok(self.restore(tx, def, mutation, before)?.into()),
             Change::Other => return Err(RuleError::Other.into()),
         }
         if before.is_none() {
-            self.may_be_new(tx, def, mutation)?;
+            self.may_be_new(gone.as_ref(), mutation)?;
         }
         let mut fields = def.admit(mutation.fields.clone())?;
+        let sent = fields.clone();
         let was = def.admit(mutation.was.clone())?;
         let old = before.as_ref().map(|record| &record.fields);
         if def.name == Visit::DEF.name {
@@ -189,7 +299,11 @@ impl Author<'_> {
         let origin = Origin { device: self.device, user: self.user.id, at_ms };
         records::store(tx, def, before.as_ref(), &change, Some(origin))?;
         collisions::settle(tx, mutation.record, &mutation.settles)?;
-        Ok(Outcome::Applied { rev: change.record.rev, conflicts: change.conflicts })
+        let own = OwnRow::of(def, before.as_ref(), sent, &change);
+        Ok(Taken {
+            outcome: Outcome::Applied { rev: change.record.rev, conflicts: change.conflicts },
+            own: Some(own),
+        })
     }
 
     fn delete(
@@ -238,11 +352,12 @@ impl Author<'_> {
     }
 
     /// Whether a record that does not stand may be made. The id of one that was removed is never used again.
-    fn may_be_new(&self, tx: &dyn WriteTx, def: &EntityDef, mutation: &Mutation) -> Result<(), Failure> {
-        match tx.record(def.name, mutation.record)? {
-            Some(gone) if self.buckets.contains(&gone.bucket) => Err(RuleError::Removed.into()),
+    /// `gone` is the bucket of one that was removed.
+    fn may_be_new(&self, gone: Option<&Bucket>, mutation: &Mutation) -> Result<(), RuleError> {
+        match gone {
+            Some(bucket) if self.buckets.contains(bucket) => Err(RuleError::Removed),
             None if mutation.base.0 == 0 => Ok(()),
-            _ => Err(RuleError::NoSuchRecord.into()),
+            _ => Err(RuleError::NoSuchRecord),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::admin::{AlertKind, DeviceStatus};
 use crate::app::{App, buckets};
 use crate::devices::alerts;
 use crate::refusal::Refusal;
-use crate::storage::{StoredDevice, WriteTx};
+use crate::storage::{StoredDevice, StoredUser, WriteTx};
 use crate::{devices, tokens};
 use chrono::{DateTime, Utc};
 pub(crate) use pull::PUT_BACK;
@@ -19,9 +19,10 @@ use pull::{Feed, StoredPage};
 use roundsman_model::{Bucket, Seq};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::CheckinAnswer;
-use roundsman_protocol::integrity::Difference;
+use roundsman_protocol::integrity::{Difference, declarations};
 use roundsman_protocol::keys::DeviceKey;
-use roundsman_protocol::sync::{Head, Line, Mutation, MutationResult};
+use roundsman_protocol::sync::{Head, Line, Mutation, MutationResult, Own};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ pub(crate) struct Answer {
 
 /// Does a request's work: check-in, mutations, and where its pages begin.
 ///
-/// The check-in is committed first and by itself: a command reaches the device even if its changes are refused.
+/// All of it is one commit. The check-in is committed also if the changes are refused: what the device has reported stands.
 pub(crate) fn run(
     app: &Arc<App>,
     key: &DeviceKey,
@@ -48,34 +49,66 @@ pub(crate) fn run(
 ) -> Result<Answer, Refusal> {
     let now = app.now();
     let mut tx = app.storage.write()?;
-    let mut device = tokens::authorise(tx.as_ref(), key, access, now.timestamp_millis())?;
-    let user = tx.user(device.user)?.ok_or(ErrorCode::TokenInvalid)?;
-    let keys = app.keys(tx.as_ref())?;
-    let report = devices::check_in(tx.as_mut(), &keys, &mut device, &head.device, now)?;
-    for difference in &head.differences {
-        tell(tx.as_mut(), &device, difference, now)?;
-    }
-    tx.commit()?;
+    let Reported { device, user, report } = check_in(app, tx.as_mut(), key, access, head, now)?;
 
     // Work that was done before a lock or a wipe arrives is the rep's, and is taken.
     let takes_changes =
         matches!(device.status, DeviceStatus::Active | DeviceStatus::LockPending | DeviceStatus::WipePending);
-    let results = if takes_changes && !mutations.is_empty() {
-        let mut tx = app.storage.write()?;
+    let (results, own) = if takes_changes && !mutations.is_empty() {
         tx.sent_by(device.id);
-        let results = apply::all(tx.as_mut(), device.id, &user, mutations, now)?;
-        tx.commit()?;
-        results
+        // A device of other declarations would make other rows of its changes.
+        let cursors = (head.own.as_deref() == Some(declarations())).then_some(&head.cursors);
+        match apply::all(tx.as_mut(), device.id, &user, mutations, cursors, now) {
+            Ok(done) => done,
+            Err(refused) => {
+                drop(tx);
+                let mut tx = app.storage.write()?;
+                check_in(app, tx.as_mut(), key, access, head, now)?;
+                tx.commit()?;
+                return Err(refused);
+            }
+        }
     } else {
-        vec![]
+        (vec![], None)
     };
+    tx.commit()?;
     let mine = buckets(user.id, &user.territories);
     let feed = if device.status == DeviceStatus::Active {
-        Some(Feed::begin(Arc::clone(app), &mine, &head.cursors, device.enrolled_ms)?)
+        let mut cursors = Cow::Borrowed(&head.cursors);
+        if let Some(own) = own.as_ref().filter(|own| !own.cursors.is_empty()) {
+            cursors.to_mut().extend(own.cursors.clone());
+        }
+        Some(Feed::begin(Arc::clone(app), &mine, &cursors, device.enrolled_ms)?)
     } else {
         None
     };
-    Ok(Answer::new(report, results, mine, feed, now))
+    Ok(Answer::new(report, own, results, mine, feed, now))
+}
+
+/// A device that has reported.
+struct Reported {
+    device: StoredDevice,
+    user: StoredUser,
+    report: CheckinAnswer,
+}
+
+/// Takes a request's report in.
+fn check_in(
+    app: &App,
+    tx: &mut dyn WriteTx,
+    key: &DeviceKey,
+    access: &str,
+    head: &Head,
+    now: DateTime<Utc>,
+) -> Result<Reported, Refusal> {
+    let mut device = tokens::authorise(tx, key, access, now.timestamp_millis())?;
+    let user = tx.user(device.user)?.ok_or(ErrorCode::TokenInvalid)?;
+    let keys = app.keys(tx)?;
+    let report = devices::check_in(tx, &keys, &mut device, &head.device, now)?;
+    for difference in &head.differences {
+        tell(tx, &device, difference, now)?;
+    }
+    Ok(Reported { device, user, report })
 }
 
 /// Raises an alert about a bucket that a device did not hold as it was sent.
@@ -98,12 +131,14 @@ const MAX_NAME: usize = 80;
 impl Answer {
     fn new(
         report: CheckinAnswer,
+        own: Option<Own>,
         results: Vec<MutationResult>,
         mine: Vec<Bucket>,
         feed: Option<Feed>,
         server_time: DateTime<Utc>,
     ) -> Self {
         let mut ready: VecDeque<Sent> = [Sent::Device(report)].into();
+        ready.extend(own.filter(|own| *own != Own::default()).map(Sent::Own));
         ready.extend(results.into_iter().map(Sent::Result));
         if feed.is_some() {
             ready.push_back(Sent::Buckets(mine));

@@ -5,7 +5,8 @@ use crate::refusal::Refusal;
 use crate::testkit::{Org, Phone, TestResult};
 use roundsman_model::visit::State;
 use roundsman_model::{Bucket, DeviceSeq, FieldType, Fields, RuleError, Seq, Value};
-use roundsman_protocol::sync::{Frame, Mutation, Outcome, Page, Row};
+use roundsman_protocol::integrity::declarations;
+use roundsman_protocol::sync::{Frame, Mutation, Outcome, Own, Page, Row};
 use roundsman_protocol::{ErrorCode, Problem};
 use std::error::Error;
 use std::fmt::Write;
@@ -280,5 +281,75 @@ fn a_locked_device_hears_its_commands_and_nothing_else() -> TestResult {
     assert!(matches!(frames.as_slice(), [Frame::Device(_), Frame::End { .. }]), "{frames:?}");
     assert_eq!(org.stored(&phone)?.status, DeviceStatus::Locked);
     assert_eq!(org.stored(&phone)?.applied, DeviceSeq(0), "the change is still the phone's to send");
+    Ok(())
+}
+
+fn own(frames: &[Frame]) -> Option<&Own> {
+    frames.iter().find_map(|frame| if let Frame::Own(own) = frame { Some(own) } else { None })
+}
+
+#[test]
+fn a_device_that_makes_rows_of_its_own_changes_is_told_what_it_can_not_know_and_sent_no_page() -> TestResult {
+    let org = Org::new()?;
+    let store = org.customer("1", "Corner Shop", "A")?;
+    let rep = org.rep("ana", &["A"])?;
+    let (mut phone, mut other) = (org.phone(rep)?, org.phone(rep)?);
+    let a = Bucket::territory("A");
+    phone.own = Some(declarations().to_owned());
+    let planned = visit(&mut phone, rep.0, store, &[]);
+    let first = phone.sync(std::slice::from_ref(&planned))?;
+    assert!(own(&first).is_some_and(|own| own.cursors.is_empty()), "it had not read the customer");
+    assert_eq!(rows(&first).len(), 2);
+
+    let planned = visit(&mut phone, rep.0, store, &[]);
+    let noted = phone.put("customer", store, 1, &[("notes", "mind the dog".into())]);
+    let frames = phone.sync(&[planned.clone(), noted.clone()])?;
+    assert!(rows(&frames).is_empty(), "{frames:?}");
+    let told = own(&frames).ok_or("nothing was told")?;
+    let head = org.app.storage.read()?.bucket_head(&a)?;
+    assert_eq!(told.cursors.get(&a), Some(&head));
+    let territory = Fields::from([("territory".to_owned(), Value::from("A"))]);
+    assert_eq!(told.fields.get(&planned.seq), Some(&territory), "the server's to set");
+    assert_eq!(told.fields.get(&noted.seq), None, "it is as it was sent");
+
+    // The same once more, as after an answer that was lost: there is nothing new to be told.
+    assert_eq!(own(&phone.sync(&[planned.clone(), noted])?), None);
+    phone.cursors.insert(a.clone(), Seq(0));
+    let again = phone.sync(&[planned])?;
+    assert!(own(&again).is_none() && rows(&again).len() == 3, "rows come by pages as ever");
+
+    // Somebody else's change is among them.
+    other.sync(&[])?;
+    let theirs = other.put("customer", store, 2, &[("phone", "555-0100".into())]);
+    other.sync(&[theirs])?;
+    let mine = phone.put("customer", store, 2, &[("city", "Brick".into())]);
+    let frames = phone.sync(&[mine])?;
+    assert!(own(&frames).is_none(), "{frames:?}");
+    assert_eq!(rows(&frames).len(), 1);
+
+    // A collision follows from a change, and has to come down.
+    other.sync(&[])?;
+    let theirs = other.put("customer", store, 4, &[("name", "Corner Deli".into())]);
+    other.sync(&[theirs])?;
+    phone.sync(&[])?;
+    let mine = phone.put("customer", store, 4, &[("name", "Corner Store".into())]);
+    let frames = phone.sync(&[mine])?;
+    assert!(own(&frames).is_none_or(|own| own.cursors.is_empty()), "{frames:?}");
+    assert!(rows(&frames).iter().any(|row| row.entity == "collision"), "{frames:?}");
+    Ok(())
+}
+
+#[test]
+fn a_device_of_other_declarations_is_sent_its_own_rows() -> TestResult {
+    let org = Org::new()?;
+    let store = org.customer("1", "Corner Shop", "A")?;
+    let mut phone = org.phone(org.rep("ana", &["A"])?)?;
+    phone.sync(&[])?;
+    for (declarations, note) in [(None, "mind the dog"), (Some("00".to_owned()), "mind the cat")] {
+        phone.own = declarations;
+        let noted = phone.put("customer", store, 1, &[("notes", note.into())]);
+        let frames = phone.sync(&[noted])?;
+        assert!(own(&frames).is_none() && pages(&frames).len() == 1, "{frames:?}");
+    }
     Ok(())
 }

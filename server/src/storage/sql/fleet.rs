@@ -329,14 +329,18 @@ impl FleetWrite for Tx<'_> {
         Ok(())
     }
 
-    fn add_mutation(&mut self, device: DeviceId, mutation: &StoredMutation, forget: DeviceSeq) -> Result<()> {
+    fn add_mutation(&mut self, device: DeviceId, mutation: &StoredMutation) -> Result<()> {
         self.run(
             "INSERT INTO mutation (device, seq, id, outcome) VALUES (?1, ?2, ?3, ?4)",
             params![blob(&device.0), mutation.seq.0 as i64, blob(&mutation.id), to_json(&mutation.outcome)?],
         )?;
+        Ok(())
+    }
+
+    fn forget_mutations(&mut self, device: DeviceId, up_to: DeviceSeq) -> Result<()> {
         self.run(
             "DELETE FROM mutation WHERE device = ?1 AND seq <= ?2",
-            params![blob(&device.0), forget.0 as i64],
+            params![blob(&device.0), up_to.0 as i64],
         )?;
         Ok(())
     }

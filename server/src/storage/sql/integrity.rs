@@ -28,29 +28,46 @@ pub(crate) fn contents_of(record: &StoredRecord) -> Sum {
     contents(&record.entity, record.id, record.rev, &fields)
 }
 
+/// What following a record has found.
+pub(super) struct Followed {
+    /// The hash of its contents, if it stands.
+    pub(super) contents: Option<Sum>,
+    /// The number of the record that is there under its id, in whatever state; nothing if there was never one.
+    pub(super) n: Option<i64>,
+}
+
 impl Tx<'_> {
-    /// Follows a record that takes the place of what is stored under its id, before it does; the hash of its contents.
-    pub(super) fn follow(&self, record: &StoredRecord) -> Result<Option<Sum>> {
+    /// Follows a record that takes the place of what is stored under its id, before it does.
+    pub(super) fn follow(&self, record: &StoredRecord) -> Result<Followed> {
         let old = self.one(
-            "SELECT rev, bucket, contents FROM record WHERE entity = ?1 AND id = ?2 AND removed = 0",
+            "SELECT n, rev, bucket, removed, contents FROM record WHERE entity = ?1 AND id = ?2",
             params![record.entity, blob(&record.id)],
-            |row| Ok((Rev(number(row, "rev")?), Bucket(row.get("bucket")?), maybe_bytes(row, "contents")?)),
+            |row| {
+                let removed: bool = row.get("removed")?;
+                let held = if removed { None } else { maybe_bytes(row, "contents")? };
+                Ok((row.get("n")?, Rev(number(row, "rev")?), Bucket(row.get("bucket")?), held))
+            },
         )?;
+        let n = old.as_ref().map(|(n, ..)| *n);
         // One that is not counted yet takes nothing away.
-        if let Some((rev, bucket, Some(held))) = old {
+        if let Some((_, rev, bucket, Some(held))) = old {
             let gone = Sums::of(&record.entity, record.id, rev, Sum::from_bytes(&held));
-            self.set_sums(&bucket, self.sums(&bucket)?.minus(gone))?;
+            self.set_sums(&bucket, self.sums(&bucket)?.minus(gone));
         }
         if record.removed {
-            return Ok(None);
+            return Ok(Followed { contents: None, n });
         }
         let held = contents_of(record);
         let come = Sums::of(&record.entity, record.id, record.rev, held);
-        self.set_sums(&record.bucket, self.sums(&record.bucket)?.plus(come))?;
-        Ok(Some(held))
+        self.set_sums(&record.bucket, self.sums(&record.bucket)?.plus(come));
+        Ok(Followed { contents: Some(held), n })
     }
 
-    fn set_sums(&self, bucket: &Bucket, sums: Sums) -> Result<()> {
+    fn set_sums(&self, bucket: &Bucket, sums: Sums) {
+        self.in_hand.borrow_mut().entry(bucket.clone()).or_default().sums = Some(sums);
+    }
+
+    pub(super) fn write_sums(&self, bucket: &Bucket, sums: Sums) -> Result<()> {
         let (versions, contents) = (sums.versions.to_bytes(), sums.contents.to_bytes());
         self.run(
             "INSERT INTO bucket_sum (bucket, rows, versions, contents) VALUES (?1, ?2, ?3, ?4)
@@ -64,11 +81,15 @@ impl Tx<'_> {
 
 impl IntegrityRead for Tx<'_> {
     fn sums(&self, bucket: &Bucket) -> Result<Sums> {
+        if let Some(sums) = self.in_hand.borrow().get(bucket).and_then(|in_hand| in_hand.sums) {
+            return Ok(sums);
+        }
         let sql = "SELECT rows, versions, contents FROM bucket_sum WHERE bucket = ?1";
         Ok(self.one(sql, params![bucket.0], sums_of)?.unwrap_or_default())
     }
 
     fn all_sums(&self) -> Result<Vec<(Bucket, Sums)>> {
+        self.put_down()?;
         let sql = "SELECT bucket, rows, versions, contents FROM bucket_sum ORDER BY bucket";
         self.all(sql, params![], |row| Ok((Bucket(row.get("bucket")?), sums_of(row)?)))
     }
@@ -102,6 +123,7 @@ impl IntegrityRead for Tx<'_> {
     }
 
     fn log_faults(&self, limit: usize) -> Result<Vec<LogFinding>> {
+        self.put_down()?;
         let mut found = Vec::new();
         // The newest line of all is never superseded, so the log ends where the bucket says.
         let ends = "SELECT b.name AS bucket FROM bucket b WHERE b.last_seq <>
@@ -183,6 +205,9 @@ impl IntegrityWrite for Tx<'_> {
                 *sums = sums.plus(Sums::of(&record.entity, record.id, record.rev, held));
             }
         }
-        all.into_iter().try_for_each(|(bucket, sums)| self.set_sums(&bucket, sums))
+        for (bucket, sums) in all {
+            self.set_sums(&bucket, sums);
+        }
+        Ok(())
     }
 }

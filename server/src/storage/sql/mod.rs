@@ -21,7 +21,10 @@ pub(crate) use integrity::contents_of;
 pub(super) use value::{Cell, Cells, Param, Row};
 
 use super::{Notice, ReadTx, Result, StorageError, WriteTx};
-use roundsman_model::DeviceId;
+use roundsman_model::{Bucket, DeviceId};
+use roundsman_protocol::integrity::Sums;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 use value::params;
 use zeroize::Zeroizing;
@@ -70,11 +73,34 @@ pub(super) struct Tx<'a> {
     database: Box<dyn Database + 'a>,
     notices: Vec<Notice>,
     sender: Option<DeviceId>,
+    /// Where logs end and what buckets add up to, as this transaction has changed it. Written once, at its end: nobody else
+    /// writes meanwhile.
+    in_hand: RefCell<BTreeMap<Bucket, InHand>>,
+}
+
+/// What a transaction has changed of a bucket.
+#[derive(Default)]
+struct InHand {
+    head: Option<u64>,
+    sums: Option<Sums>,
 }
 
 impl<'a> Tx<'a> {
     pub(super) fn new(database: impl Database + 'a) -> Self {
-        Self { database: Box::new(database), notices: Vec::new(), sender: None }
+        Self { database: Box::new(database), notices: Vec::new(), sender: None, in_hand: RefCell::default() }
+    }
+
+    /// Writes what was kept in hand, for statements that read it.
+    fn put_down(&self) -> Result<()> {
+        for (bucket, InHand { head, sums }) in std::mem::take(&mut *self.in_hand.borrow_mut()) {
+            if let Some(head) = head {
+                self.write_head(&bucket, head)?;
+            }
+            if let Some(sums) = sums {
+                self.write_sums(&bucket, sums)?;
+            }
+        }
+        Ok(())
     }
 
     /// To be told after the commit, once.
@@ -134,6 +160,7 @@ impl ReadTx for Tx<'_> {}
 
 impl WriteTx for Tx<'_> {
     fn commit(self: Box<Self>) -> Result<()> {
+        self.put_down()?;
         self.database.commit(self.notices)
     }
 }

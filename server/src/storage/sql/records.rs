@@ -1,5 +1,6 @@
 //! SQL of records and the change log.
 
+use super::integrity::Followed;
 use super::{Row, Tx, blob, id, json, number, params, to_json};
 use crate::storage::{
     LogEntry, LogRow, Notice, RecordsRead, RecordsWrite, Result, StorageError, StoredConflict, StoredRecord,
@@ -30,6 +31,9 @@ impl RecordsRead for Tx<'_> {
     }
 
     fn bucket_head(&self, bucket: &Bucket) -> Result<Seq> {
+        if let Some(head) = self.in_hand.borrow().get(bucket).and_then(|in_hand| in_hand.head) {
+            return Ok(Seq(head));
+        }
         let head = self.one("SELECT last_seq FROM bucket WHERE name = ?1", params![&bucket.0], |row| {
             number(row, "last_seq")
         })?;
@@ -135,15 +139,27 @@ impl RecordsRead for Tx<'_> {
     }
 }
 
+impl Tx<'_> {
+    pub(super) fn write_head(&self, bucket: &Bucket, head: u64) -> Result<()> {
+        self.run(
+            "INSERT INTO bucket (name, last_seq) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET last_seq = excluded.last_seq",
+            params![bucket.0, head as i64],
+        )?;
+        Ok(())
+    }
+}
+
 impl RecordsWrite for Tx<'_> {
     fn put_record(&mut self, record: &StoredRecord, terms: &str) -> Result<()> {
-        let contents = self.follow(record)?.map(Sum::to_bytes);
-        let n = self.one(
+        let Followed { contents, n } = self.follow(record)?;
+        let contents = contents.map(Sum::to_bytes);
+        self.run(
             "INSERT INTO record (entity, id, rev, bucket, removed, fields, marks, contents)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (entity, id) DO UPDATE SET rev = excluded.rev, bucket = excluded.bucket,
              removed = excluded.removed, fields = excluded.fields, marks = excluded.marks,
-             contents = excluded.contents RETURNING n",
+             contents = excluded.contents",
             params![
                 record.entity,
                 blob(&record.id),
@@ -154,10 +170,20 @@ impl RecordsWrite for Tx<'_> {
                 to_json(&record.marks)?,
                 contents.as_ref().map(<[u8; 32]>::as_slice)
             ],
-            |row| row.get::<_, i64>("n"),
         )?;
-        let n = n.ok_or(StorageError::Damaged("record"))?;
-        self.database.index_terms(n, if record.removed { "" } else { terms })
+        let terms = if record.removed { "" } else { terms };
+        let n = match n {
+            Some(n) => n,
+            // One that was never here has no words to be taken away.
+            None if terms.is_empty() => return Ok(()),
+            None => {
+                let sql = "SELECT n FROM record WHERE entity = ?1 AND id = ?2";
+                let n =
+                    self.one(sql, params![record.entity, blob(&record.id)], |row| row.get::<_, i64>("n"))?;
+                n.ok_or(StorageError::Damaged("record"))?
+            }
+        };
+        self.database.index_terms(n, terms)
     }
 
     fn sent_by(&mut self, device: DeviceId) {
@@ -165,24 +191,16 @@ impl RecordsWrite for Tx<'_> {
     }
 
     fn append_log(&mut self, bucket: &Bucket, entity: &str, record: Uuid, entry: LogEntry) -> Result<Seq> {
-        let seq = self
-            .one(
-                "INSERT INTO bucket (name, last_seq) VALUES (?1, 1)
-                 ON CONFLICT (name) DO UPDATE SET last_seq = bucket.last_seq + 1 RETURNING last_seq",
-                params![&bucket.0],
-                |row| number(row, "last_seq"),
-            )?
-            .ok_or(StorageError::Damaged("bucket"))?;
+        let seq = self.bucket_head(bucket)?.next().0;
+        self.in_hand.borrow_mut().entry(bucket.clone()).or_default().head = Some(seq);
         let removed = match entry {
             LogEntry::Put => None,
             LogEntry::Removal(rev) => Some(rev.0 as i64),
         };
+        // Only the newest entry of a record stands.
         self.run(
-            "DELETE FROM log WHERE bucket = ?1 AND entity = ?2 AND record = ?3",
-            params![bucket.0, entity, blob(&record)],
-        )?;
-        self.run(
-            "INSERT INTO log (bucket, seq, entity, record, removed_rev) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO log (bucket, seq, entity, record, removed_rev) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (bucket, entity, record) DO UPDATE SET seq = excluded.seq, removed_rev = excluded.removed_rev",
             params![bucket.0, seq as i64, entity, blob(&record), removed],
         )?;
         self.notice(match self.sender {

@@ -89,6 +89,11 @@ impl RescueRead for Tx<'_> {
         Ok(self.one(sql, params![blob(&device.0)], |row| number(row, "total"))?.unwrap_or(0))
     }
 
+    fn has_rescued(&self, device: DeviceId) -> Result<bool> {
+        let sql = "SELECT change_id FROM rescued WHERE device = ?1 LIMIT 1";
+        Ok(self.one(sql, params![blob(&device.0)], |_| Ok(()))?.is_some())
+    }
+
     fn rescued_change(&self, change: Uuid) -> Result<Option<StoredRescue>> {
         self.one("SELECT * FROM rescued WHERE change_id = ?1", params![blob(&change)], rescue)
     }

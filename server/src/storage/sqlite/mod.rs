@@ -2,6 +2,7 @@
 
 use super::sql::{Cell, Cells, Database, Param, Row, Tx};
 use super::{NOTICES, Notice, ReadTx, Result, Storage, StorageError, WriteTx};
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql};
 use std::borrow::Cow;
@@ -106,6 +107,8 @@ pub(crate) fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
          PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;",
     )?;
+    // Otherwise a statement may be planned anew for each value that is bound to it (<https://sqlite.org/queryplanner-ng.html#qpstab>).
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }

@@ -213,7 +213,7 @@ fn work(storage: &dyn Storage) -> TestResult {
     tx.remove_share(two)?;
     for n in 1..=4 {
         let outcome = Outcome::Applied { rev: Rev(n), conflicts: vec![] };
-        tx.add_mutation(one, &StoredMutation { seq: DeviceSeq(n), id: id(n.into()), outcome }, DeviceSeq(1))?;
+        tx.add_mutation(one, &StoredMutation { seq: DeviceSeq(n), id: id(n.into()), outcome })?;
     }
 
     // Enrolments.
