@@ -2,7 +2,8 @@
 //!
 //! Each change is sealed to the organisation's rescue key just before it is committed, in segments of the form of
 //! [`roundsman_protocol::rescue`], one file each in the folder `outbox`. So work that was not sent outlives what the
-//! vault does not: a forgotten passcode, a lock, a wipe.
+//! vault does not: a forgotten passcode, a lock, a wipe. The content of attachments that were not sent stays in their sealed
+//! files; the key of each is sealed beside it.
 //!
 //! # Promises
 //! - A change that was committed is in a segment on the disk for as long as the server has not taken it.
@@ -16,9 +17,11 @@
 
 mod error;
 mod files;
+mod photos;
 
 pub use error::SealedError;
 pub(crate) use files::{SegmentFile, folder, paths, segments};
+pub(crate) use photos::{PhotoFile, key_path, photo, photos, place, seal_key};
 
 use crate::platform::{Disk, Entropy};
 use files::{Summary, path};

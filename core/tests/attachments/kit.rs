@@ -53,6 +53,7 @@ impl Session {
             clock: phone.clock.clone(),
             user: roundsman_model::UserId(Uuid::nil()),
             limits,
+            seal_to: app.vault.seal_to(&office.profile()).unwrap(),
         };
         let attachments = Attachments::new(store.clone(), files, seams);
         assert!(attachments.tidy().unwrap().missing.is_empty(), "no file is missing");
