@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
 use async_trait::async_trait;
-use roundsman_core::attachments::{AttachedTo, Attachment, AttachmentKind, Network, NewAttachment};
+use roundsman_core::attachments::{AttachedTo, Attachment, AttachmentKind, NewAttachment};
 use roundsman_core::platform::{Request, Response, Transport, TransportError};
 use roundsman_core::{Client, Config, Error, State};
 use roundsman_model::DeviceId;
@@ -200,4 +200,127 @@ async fn photos_that_were_not_sent_outlive_a_wipe_and_another_phone_sees_them() 
     let canary = Canary { what: "content".to_owned(), text: CANARY.to_owned() };
     let found = scan(rig.disk.path(), &[canary]).unwrap();
     assert!(found.leaks.is_empty() && !found.files.is_empty(), "{:?}", found.leaks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_over_that_is_cut_at_every_request_goes_on_where_the_server_has_come_to() {
+    let (rig, mut ana, bo) = stage().await;
+    let (visit, content) = (ana.visit(), photo(4 * PART + 5, 1));
+    let small = ana.add(visit, &photo(300, 2));
+    let added = ana.add(visit, &content);
+    ana.client.lock();
+    rig.wipe(ana.id, "left in a taxi");
+    let mut cuts = 0;
+    while ana.client.state() != State::Wiped {
+        // One part more comes through each time, and then the line is dead and the app is killed.
+        ana.wire.left.store(2, Ordering::SeqCst);
+        *ana.wire.unanswered.lock().unwrap() = cuts % 2 == 1;
+        ana.client.check_in().await.unwrap();
+        cuts += 1;
+        assert!(cuts < 20, "it gets no further");
+        ana = ana.restart();
+    }
+    assert!(cuts > 4, "it was hardly cut");
+    let handed = ana.wire.handed.load(Ordering::SeqCst);
+    assert!(handed < 5 * PART as u64 + 20 * 1024, "{handed} bytes with {cuts} cuts: it began anew");
+    assert_eq!(receipt(&rig, &ana), (2, 0));
+    assert_eq!(open(&rig), (2, 2));
+    rig.admin.take_all_rescued(rig.actor, ana.id).unwrap();
+    assert_eq!(rig.admin.file_rescued_photos().await.unwrap(), 2);
+    assert!(bo.fetched(added.id).await.unwrap() == content);
+    assert!(bo.fetched(small.id).await.unwrap() == photo(300, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_phone_that_comes_back_sends_by_itself_and_nothing_is_there_twice() {
+    let (rig, ana, bo) = stage().await;
+    let visit = ana.visit();
+    let contents = [photo(PART + 9, 1), photo(400, 2), photo(500, 3)];
+    let added: Vec<_> = contents.iter().map(|content| ana.add(visit, content)).collect();
+    ana.client.lock();
+    rig.admin.lock(rig.actor, ana.id, "not seen since noon").unwrap();
+    ana.client.check_in().await.unwrap();
+    assert_eq!(standing(&rig, &ana).sealed, 3);
+    let handed = ana.wire.handed.load(Ordering::SeqCst);
+    ana.client.check_in().await.unwrap();
+    assert_eq!(ana.wire.handed.load(Ordering::SeqCst), handed, "once is enough");
+    assert_eq!(ana.files(), 6, "nothing was taken off the phone");
+
+    // The office files what it has; then the phone is found.
+    assert_eq!(open(&rig), (3, 3));
+    rig.admin.unlock(rig.actor, ana.id).unwrap();
+    ana.client.check_in().await.unwrap();
+    ana.client.unlock(&passcode()).unwrap();
+    ana.client.sync(&()).await.unwrap();
+    assert_eq!(rig.admin.file_rescued_photos().await.unwrap(), 3, "their records have come");
+    ana.send().await;
+    assert_eq!(ana.files(), 3, "no key beside what the server has");
+    for (added, content) in added.iter().zip(&contents) {
+        assert!(bo.fetched(added.id).await.unwrap() == *content);
+    }
+    let later = ana.add(visit, &photo(600, 4));
+    ana.client.sync(&()).await.unwrap();
+    ana.client.lock();
+    rig.admin.lock(rig.actor, ana.id, "again").unwrap();
+    ana.client.check_in().await.unwrap();
+    rig.admin.unlock(rig.actor, ana.id).unwrap();
+    ana.client.check_in().await.unwrap();
+    ana.client.unlock(&passcode()).unwrap();
+    ana.send().await;
+    assert_eq!(open(&rig), (1, 0));
+    assert_eq!(rig.admin.file_rescued_photos().await.unwrap(), 0, "the phone was faster");
+    assert_eq!((standing(&rig, &ana).filed, standing(&rig, &ana).known), (3, 1));
+    assert!(bo.fetched(later.id).await.unwrap() == photo(600, 4));
+    assert_eq!(rig.admin.attachments_of_visit(visit).unwrap().len(), 4, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_that_was_half_sent_before_the_wipe_comes_whole() {
+    let (rig, ana, bo) = stage().await;
+    let content = photo(4 * PART, 1);
+    let added = ana.add(ana.visit(), &content);
+    ana.client.sync(&()).await.unwrap();
+    ana.wire.left.store(2, Ordering::SeqCst);
+    assert!(ana.client.send_attachments(&()).await.is_err());
+    ana.wire.left.store(EVER, Ordering::SeqCst);
+    rig.wipe(ana.id, "stolen");
+    ana.wiped().await;
+    assert_eq!(open(&rig), (1, 0));
+    assert_eq!(rig.admin.file_rescued_photos().await.unwrap(), 1);
+    assert!(bo.fetched(added.id).await.unwrap() == content);
+    assert!(rig.admin.verify(true, &mut |_, _| {}).is_ok_and(|report| report.findings.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wipe_of_a_phone_that_has_sent_everything_hands_nothing_over() {
+    let (rig, ana, bo) = stage().await;
+    let visit = ana.visit();
+    let sent = ana.add(visit, &photo(900, 1));
+    ana.client.sync(&()).await.unwrap();
+    ana.send().await;
+    bo.client.sync(&()).await.unwrap();
+    let removed = ana.add(visit, &photo(800, 2));
+    ana.client.attachments().unwrap().remove(removed.id).unwrap();
+    ana.client.sync(&()).await.unwrap();
+    rig.wipe(ana.id, "sold");
+    ana.wiped().await;
+    assert_eq!(receipt(&rig, &ana), (0, 0));
+    assert_eq!(ana.wire.handed.load(Ordering::SeqCst), 0);
+    assert!(rig.admin.rescue_waiting().unwrap().is_empty());
+    assert!(bo.fetched(sent.id).await.unwrap() == photo(900, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn photos_are_destroyed_where_the_order_says_so() {
+    let (rig, ana, _bo) = stage().await;
+    let visit = ana.visit();
+    ana.add(visit, &photo(900, 1));
+    ana.add(visit, &photo(PART, 2));
+    let proposal = rig.admin.propose_wipe(rig.actor, ana.id, "seized", true).unwrap();
+    let approver = &rig.server.first_keys().unwrap().approver;
+    rig.admin.approve_wipe(proposal.id, approver.id(), &proposal.sign(approver).unwrap()).unwrap();
+    ana.wiped().await;
+    assert_eq!(receipt(&rig, &ana), (0, 2));
+    assert!(rig.admin.rescue_waiting().unwrap().is_empty());
+    assert_eq!(standing(&rig, &ana), PhotoStanding::default());
 }

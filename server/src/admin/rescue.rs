@@ -7,8 +7,8 @@ use crate::records::load;
 use crate::refusal::Refusal;
 use crate::rescue::{self, RescueCounts};
 use crate::storage::{
-    PhotoState, ReadTx, RescueFilter, RescueState, StorageError, StoredPhoto, StoredRescue, StoredWaiting,
-    WriteTx,
+    PhotoState, ReadTx, RescueFilter, RescueState, StorageError, StoredPhoto, StoredPhotos, StoredRescue,
+    StoredWaiting, WriteTx,
 };
 use crate::sync::apply;
 use chrono::{DateTime, Utc};
@@ -17,7 +17,7 @@ use roundsman_model::visit::Visit;
 use roundsman_model::{DeviceId, Entity, RuleError, UserId, Value};
 use roundsman_protocol::rescue::SegmentError;
 use roundsman_protocol::sync::{Change, Outcome};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// What a device handed over and nobody has opened.
@@ -192,17 +192,16 @@ impl Admin {
     /// [`AdminError::Storage`].
     pub fn rescue_waiting(&self) -> Result<Vec<WaitingView>, AdminError> {
         let tx = self.app.storage.read()?;
-        let mut photos: BTreeMap<DeviceId, (u64, i64)> = BTreeMap::new();
-        for photo in tx.photos(None, Some(PhotoState::Sealed))? {
-            let (count, received_ms) = photos.entry(photo.device).or_default();
-            *count += 1;
-            *received_ms = photo.moved_ms.max(*received_ms);
-        }
-        let mut waiting = tx.waiting_segments()?;
-        for (device, (_, received_ms)) in &photos {
-            if waiting.iter().all(|waiting| waiting.device != *device) {
-                let (segments, changes) = (0, 0);
-                waiting.push(StoredWaiting { device: *device, segments, changes, received_ms: *received_ms });
+        let (photos, mut waiting) = (tx.waiting_photos()?, tx.waiting_segments()?);
+        for StoredPhotos { device, received_ms, .. } in &photos {
+            match waiting.iter_mut().find(|waiting| waiting.device == *device) {
+                Some(waiting) => waiting.received_ms = waiting.received_ms.max(*received_ms),
+                None => waiting.push(StoredWaiting {
+                    device: *device,
+                    segments: 0,
+                    changes: 0,
+                    received_ms: *received_ms,
+                }),
             }
         }
         waiting
@@ -215,7 +214,7 @@ impl Admin {
                     user_name: actor_name(tx.as_ref(), device.user)?,
                     segments: waiting.segments,
                     changes: waiting.changes,
-                    photos: photos.get(&waiting.device).map_or(0, |(count, _)| *count),
+                    photos: photos.iter().find(|it| it.device == waiting.device).map_or(0, |it| it.photos),
                     received_at: time(waiting.received_ms),
                 })
             })

@@ -37,8 +37,8 @@ pub use people::{AdminAct, PeopleRead, PeopleWrite, StoredSession, StoredUser};
 pub use records::{LogEntry, LogRow, RecordsRead, RecordsWrite, StoredConflict, StoredRecord};
 pub use removed::{RemovedRead, RemovedWrite, StoredRemoval};
 pub use rescue::{
-    PhotoState, RescueFilter, RescueRead, RescueState, RescueWrite, StoredPhoto, StoredRescue, StoredSegment,
-    StoredWaiting,
+    PhotoState, RescueFilter, RescueRead, RescueState, RescueWrite, StoredPhoto, StoredPhotos, StoredRescue,
+    StoredSegment, StoredWaiting,
 };
 
 pub(crate) use sql::contents_of;

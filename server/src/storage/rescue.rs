@@ -40,6 +40,17 @@ pub struct StoredWaiting {
     pub received_ms: i64,
 }
 
+/// The photos that one device handed over whole and nobody has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPhotos {
+    /// The device.
+    pub device: DeviceId,
+    /// How many.
+    pub photos: u64,
+    /// When the last of them came in: milliseconds since 1970.
+    pub received_ms: i64,
+}
+
 /// What became of a rescued change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RescueState {
@@ -167,6 +178,8 @@ pub trait RescueRead {
     fn photo(&self, device: DeviceId, file: Uuid) -> Result<Option<StoredPhoto>>;
     /// Those of a device, or of all, in this state, or in any, the first one first.
     fn photos(&self, device: Option<DeviceId>, state: Option<PhotoState>) -> Result<Vec<StoredPhoto>>;
+    /// Those that nobody has opened, counted by device, the last one to come first.
+    fn waiting_photos(&self) -> Result<Vec<StoredPhotos>>;
     /// How many bytes are kept or promised of one device's photos, a small one counted as 16 KiB.
     fn photo_bytes(&self, device: DeviceId) -> Result<u64>;
     /// Photos of which nothing came since then and which are not whole, and those opened before then; not those whose

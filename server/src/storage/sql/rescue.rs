@@ -3,7 +3,7 @@
 use super::{Row, Tx, blob, by_name, bytes, id, json, name_of, number, params, to_json};
 use crate::storage::{
     PhotoState, RescueFilter, RescueRead, RescueState, RescueWrite, Result, StorageError, StoredMutation,
-    StoredPhoto, StoredRescue, StoredSegment, StoredWaiting,
+    StoredPhoto, StoredPhotos, StoredRescue, StoredSegment, StoredWaiting,
 };
 use roundsman_model::{DeviceId, DeviceSeq, UserId};
 use serde::de::DeserializeOwned;
@@ -183,6 +183,21 @@ impl RescueRead for Tx<'_> {
         self.all(sql, params![device.as_ref().map(|device| blob(&device.0)), state], |row| {
             self.stored_photo(row)
         })
+    }
+
+    fn waiting_photos(&self) -> Result<Vec<StoredPhotos>> {
+        self.all(
+            "SELECT device, count(*) AS photos, max(moved_ms) AS received_ms FROM rescued_photo
+             WHERE state = 'sealed' GROUP BY device ORDER BY max(moved_ms) DESC, device",
+            params![],
+            |row| {
+                Ok(StoredPhotos {
+                    device: DeviceId(id(row, "device")?),
+                    photos: number(row, "photos")?,
+                    received_ms: row.get("received_ms")?,
+                })
+            },
+        )
     }
 
     fn photo_bytes(&self, device: DeviceId) -> Result<u64> {
