@@ -139,12 +139,14 @@ impl Vault {
         }
         let begun = rescue.discarded > 0 || rescue.photos_discarded > 0;
         let given_up = wipe.discard || begun || since > PATIENCE_MS;
-        if !(waiting.is_empty() && photos.is_empty()) && !given_up {
+        let nothing = waiting.is_empty() && photos.is_empty();
+        if !(nothing || given_up) {
             return Ok(None);
         }
         waiting.extend(former);
         photos.extend(former_photos);
-        if !begun && !(waiting.is_empty() && photos.is_empty()) {
+        let nothing = waiting.is_empty() && photos.is_empty();
+        if !(nothing || begun) {
             // Counted before any of it is removed, and not again after a stop in between.
             let count = |many: usize| u32::try_from(many).unwrap_or(u32::MAX);
             (rescue.discarded, rescue.photos_discarded) = (count(waiting.len()), count(photos.len()));

@@ -361,7 +361,7 @@ fn settle(
     let Some(photo) = tx.photo(device, file)? else { return Ok(()) };
     leave(tx, all_of(photo.object), now)?;
     let (key, opened_key) = (Zeroizing::default(), Zeroizing::default());
-    tx.put_photo(&StoredPhoto { state, key, opened_key, ..photo })
+    tx.put_photo(&StoredPhoto { key, state, opened_key, ..photo })
 }
 
 /// Forgets photos that were opened long ago, or never came whole.
