@@ -5,7 +5,7 @@ use crate::vault_kit::{Fault, Office, Phone};
 use roundsman_core::model::DeviceId;
 use roundsman_core::platform::{Disk, KeyAlias, PlatformKeys, RealDisk};
 use roundsman_core::protocol::command::Kind;
-use roundsman_core::protocol::receipt::{Progress, Rescue};
+use roundsman_core::protocol::receipt::{Progress, Rescue, Trigger};
 use roundsman_core::protocol::rescue_photo::SealedKey;
 use roundsman_core::vault::{Vault, VaultState};
 use std::collections::BTreeMap;
@@ -139,6 +139,54 @@ fn a_locked_device_hands_photos_over_once_and_keeps_them() {
         session.listed().iter().all(|attachment| session.all(attachment).unwrap() == photos[&attachment.id])
     );
     assert!(session.has_keys());
+}
+
+#[test]
+fn a_wipe_after_a_lock_offers_everything_again_and_counts_it() {
+    let (phone, mut office, photos) = unsent();
+    office.order(Kind::Lock);
+    phone.start().unwrap().talk(&mut office).unwrap();
+    assert!(office.rescued_photos() == photos);
+    let kind = office.wipe();
+    office.order(kind);
+    let app = phone.start().unwrap();
+    app.talk(&mut office).unwrap();
+    assert_eq!((app.vault.state(), phone.files()), (VaultState::Wiped, vec!["tombstone".to_owned()]));
+    assert_eq!(complete(&office).photos, 2);
+    assert!(office.rescued_photos() == photos);
+}
+
+#[test]
+fn a_wipe_on_a_full_disk_hands_every_photo_over_whatever_it_could_record() {
+    let (template, office, photos) = unsent_of(200);
+    let mut adopted = 0;
+    for call in 0.. {
+        let (phone, mut office) = (template.copy(), office.clone());
+        let app = phone.start().unwrap();
+        let kind = office.wipe();
+        office.order(kind);
+        let answer = office.answer(&app.device.report(None).unwrap());
+        phone.disk.fail_at(call, Fault::Full);
+        let _ = app.take(&answer);
+        let reached = phone.disk.failed();
+        phone.heal();
+        drop(app);
+        let app = phone.start().unwrap();
+        for _ in 0..3 {
+            if app.vault.state() != VaultState::Wiped {
+                app.talk(&mut office).unwrap();
+            }
+        }
+        assert_eq!(app.vault.state(), VaultState::Wiped, "call {call}");
+        let rescue = complete(&office);
+        assert_eq!((rescue.photos, rescue.photos_discarded), (2, 0), "call {call}");
+        assert!(office.rescued_photos() == photos, "call {call}");
+        adopted += u32::from(office.triggers().contains(&Trigger::Unrecorded));
+        if !reached {
+            break;
+        }
+    }
+    assert!(adopted > 0, "no wipe went on without its mark");
 }
 
 #[test]
