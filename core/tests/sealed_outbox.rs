@@ -316,3 +316,38 @@ fn a_database_without_its_sealed_outbox_gets_another() {
     let session = Session::open(&phone, &office);
     assert_eq!((sealed(&phone), session.unsent()), (unsent.clone(), unsent));
 }
+
+#[test]
+fn sealing_anew_on_a_failing_disk_takes_nothing_back_that_was_committed() {
+    let (template, office) = &*TEMPLATE;
+    let template = template.copy();
+    let session = Session::open(&template, office);
+    for _ in 0..300 {
+        session.add().unwrap();
+    }
+    let unsent = session.unsent();
+    let mut segments = RealDisk.list(&template.file("outbox")).unwrap();
+    segments.sort_by_key(|path| fs::metadata(path).unwrap().len());
+    fs::remove_file(&segments[1]).unwrap();
+    let left = sealed(&template);
+    assert_eq!((segments.len(), left.len()), (2, 300 - 256));
+    for fault in [Fault::Once, Fault::Full] {
+        for number in 0.. {
+            let phone = template.copy();
+            let app = phone.start().unwrap();
+            phone.disk.fail_at(number, fault);
+            let profile = office.profile();
+            drop(app.vault.sealed_outbox(&profile).map(|sealed| app.open_store_with(sealed).map(drop)));
+            let reached = phone.disk.failed();
+            phone.heal();
+            drop(app);
+            assert!(sealed(&phone).is_superset(&left), "{fault:?} at call {number}");
+            let session = Session::open(&phone, office);
+            assert_eq!((sealed(&phone), session.unsent()), (unsent.clone(), unsent.clone()));
+            if !reached {
+                assert!(number > 3, "{number} calls");
+                break;
+            }
+        }
+    }
+}

@@ -131,20 +131,31 @@ impl SealedOutbox {
     /// it is taken back, or will be by [`void`](Self::void).
     pub(crate) fn seal(&self, commit: u64, changes: &[Plain]) -> Result<(), SealedError> {
         let mut state = self.state();
+        let sealed = self.seal_all(&mut state, commit, changes);
+        if sealed.is_err()
+            && let Err(error) = self.take_back(&mut state, commit)
+        {
+            tracing::warn!(%error, "a change that was not committed is still in the sealed outbox");
+        }
+        sealed
+    }
+
+    /// Seals changes that were committed, this commit being the last one.
+    ///
+    /// # Errors
+    /// The disk failed or is full, or there is no randomness. What was sealed, now or before, stays.
+    pub(crate) fn seal_anew(&self, commit: u64, changes: &[Plain]) -> Result<(), SealedError> {
+        self.seal_all(&mut self.state(), commit, changes)
+    }
+
+    fn seal_all(&self, state: &mut State, commit: u64, changes: &[Plain]) -> Result<(), SealedError> {
         let mut rest = changes;
         while !rest.is_empty() {
-            match self.seal_some(&mut state, commit, rest) {
-                Ok(left) => rest = left,
-                Err(error) => {
-                    // What is torn must stay the last of its file.
-                    state.open = None;
-                    state.made = false;
-                    if let Err(error) = self.take_back(&mut state, commit) {
-                        tracing::warn!(%error, "a change that was not committed is still in the sealed outbox");
-                    }
-                    return Err(error);
-                }
-            }
+            rest = self.seal_some(state, commit, rest).inspect_err(|_| {
+                // What is torn must stay the last of its file.
+                state.open = None;
+                state.made = false;
+            })?;
         }
         Ok(())
     }

@@ -49,13 +49,14 @@ impl Vault {
             }
             record.status = Status::Wiping(Wipe::begun(cause, trigger, unsent, discard));
         };
-        if self.update(mark).is_err() && self.state() != VaultState::Wiping {
-            // A full or broken disk must not save the vault: it is marked in memory, the keys go first, and each later
-            // write tries to record it.
-            self.mark_in_memory(mark);
-        }
+        let marked = self.update(mark);
         self.forget_share();
         close();
+        if marked.is_err() && self.state() != VaultState::Wiping {
+            // A full or broken disk must not save the vault: keys first, and each later write tries to record it.
+            self.shred().0?;
+            self.mark_in_memory(mark);
+        }
         self.wipe_on()
     }
 

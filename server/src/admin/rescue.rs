@@ -14,7 +14,7 @@ use crate::sync::apply;
 use chrono::{DateTime, Utc};
 use roundsman_model::customer::Customer;
 use roundsman_model::visit::Visit;
-use roundsman_model::{DeviceId, Entity, RuleError, UserId, Value};
+use roundsman_model::{DeviceId, Entity, Rev, RuleError, UserId, Value};
 use roundsman_protocol::rescue::SegmentError;
 use roundsman_protocol::sync::{Change, Outcome};
 use std::collections::HashMap;
@@ -165,6 +165,8 @@ pub struct RescuedView {
     pub reason: Option<String>,
     /// The fields it sets; none some time after it was settled.
     pub fields: Vec<(String, Value)>,
+    /// The record's version that its author saw; 0 if there was none, or some time after it was settled.
+    pub base: Rev,
 }
 
 /// What came of taking a change.
@@ -430,7 +432,7 @@ fn view(
     visits: &mut HashMap<Uuid, Uuid>,
 ) -> Result<RescuedView, AdminError> {
     let removes = rescue.mutation.as_ref().is_some_and(|mutation| mutation.change == Change::Delete);
-    let fields = rescue.mutation.map(|mutation| mutation.fields).unwrap_or_default();
+    let (fields, base) = rescue.mutation.map(|mutation| (mutation.fields, mutation.base)).unwrap_or_default();
     let customer = if rescue.entity == Visit::DEF.name {
         let named = fields.get("customer").and_then(id);
         if let Some(customer) = named {
@@ -463,6 +465,7 @@ fn view(
         state: rescue.state,
         reason: rescue.reason,
         fields: fields.into_iter().collect(),
+        base,
     })
 }
 
