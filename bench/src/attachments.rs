@@ -121,6 +121,7 @@ fn phone(folder: &Path) -> Result<(Attachments, Uuid)> {
         clock,
         user: roundsman_core::model::UserId(Uuid::nil()),
         limits: AttachmentLimits::default(),
+        seal_to: to,
     };
     let keys = FileKeys::derive(&Zeroizing::new([4; 32]), Uuid::from_u128(5));
     Ok((Attachments::new(store, keys, seams), customer))

@@ -228,6 +228,32 @@ impl Attachments {
         let fetched = async move { Ok(client.fetch_attachment(id, &progress).await?.into()) };
         online(unless_cancelled(cancel, fetched)).await
     }
+
+    /// A small picture of a photo whose content is on the server: a JPEG of at most 64 KiB whose longer side has at most 320
+    /// pixels, upright and without a place. It is fetched once, and kept until its record leaves this device or others need
+    /// its room. `kept_thumbnail` has it without a connection.
+    ///
+    /// # Errors
+    /// `NotFound`; `Attachment` with `NotSentYet`, or with `NoThumbnail` if none can be made of it; otherwise as `send`.
+    #[uniffi::method(default(cancel = None))]
+    pub async fn thumbnail(
+        &self,
+        id: Uuid,
+        cancel: Option<Arc<CancelHandle>>,
+    ) -> Result<Vec<u8>, RoundsmanError> {
+        let client = self.client.clone();
+        let thumbnail = async move { Ok(client.thumbnail(id).await?.to_vec()) };
+        online(unless_cancelled(cancel, thumbnail)).await
+    }
+
+    /// The thumbnail that is kept on this device; nothing if there is none yet.
+    ///
+    /// # Errors
+    /// `Locked`, `PasscodeExpired`, `Storage`.
+    pub async fn kept_thumbnail(&self, id: Uuid) -> Result<Option<Vec<u8>>, RoundsmanError> {
+        let client = self.client.clone();
+        Ok(local(move || client.attachments()?.thumbnail(id)).await?.map(|jpeg| jpeg.to_vec()))
+    }
 }
 
 /// Reads one attachment. Its calls fail with `Locked` once the vault was closed, and stay so: ask for another reader.

@@ -9,10 +9,12 @@ use crate::clock::ForeignClock;
 use crate::keys::ForeignKeys;
 use crate::observer::ForeignObserver;
 use crate::sync::{ForeignProgress, unless_cancelled};
+use crate::verify::ForeignCheck;
 use crate::worker::{local, online, waited_for};
 use crate::{
-    AttachmentOptions, Attachments, CancelHandle, Conflicts, Customers, DeviceEvent, HostClock, Observer,
-    Outbox, Passcode, PlatformKeys, RoundsmanError, Subscription, SyncProgress, SyncReport, Visits,
+    AttachmentOptions, Attachments, CancelHandle, CheckProgress, Conflicts, Customers, DeviceEvent,
+    HostClock, Observer, Outbox, Passcode, PlatformKeys, RoundsmanError, Subscription, SyncProgress,
+    SyncReport, Verified, Visits,
 };
 use roundsman_core::attachments::AttachmentLimits;
 use roundsman_core::platform::{self, Clock, SystemClock};
@@ -203,6 +205,27 @@ impl RoundsmanClient {
         let (client, progress) = (self.client.clone(), ForeignProgress(progress));
         let sync = async move { Ok(client.sync(&progress).await?.into()) };
         online(unless_cancelled(cancel, sync)).await
+    }
+
+    /// Checks everything, end to end: the tables and their indexes, the search, the sealed copies of unsent changes, the
+    /// audit chain, the files of attachments, and, if there is a network, what the records add up to on the server. What
+    /// differs is mended where that is possible; unsent work is never touched. What is wrong is a finding, and no error.
+    ///
+    /// Takes as long as reading everything once: about 0.3 seconds for ten thousand customers on a laptop, and then every
+    /// photo. Call it from a screen of the app's, or now and then while the phone is charged. It syncs, and says how that
+    /// went in `Verified.server`.
+    ///
+    /// # Errors
+    /// `Locked`, `PasscodeExpired`, `Cancelled`. What was mended before stays so.
+    #[uniffi::method(default(progress = None, cancel = None))]
+    pub async fn verify(
+        &self,
+        progress: Option<Arc<dyn CheckProgress>>,
+        cancel: Option<Arc<CancelHandle>>,
+    ) -> Result<Verified, RoundsmanError> {
+        let (client, progress) = (self.client.clone(), ForeignCheck(progress));
+        let verified = async move { Ok(client.verify(&progress).await?.into()) };
+        online(unless_cancelled(cancel, verified)).await
     }
 
     /// Reports to the server and carries out the administrator's commands. Needs no passcode: call it from the

@@ -28,6 +28,7 @@ mod rules;
 mod sync;
 mod terms;
 mod transfers;
+mod verify;
 mod visits;
 mod woken;
 mod worker;
@@ -55,6 +56,7 @@ pub use rules::PasscodeRules;
 pub use sync::{CancelHandle, SyncProgress, SyncReport, SyncStep};
 pub use terms::{Policy, PostureFinding};
 pub use transfers::{Moved, NetworkKind, SentAttachments, TransferProgress, Waiting};
+pub use verify::{CheckProgress, CheckedPart, Fault, Finding, ServerCheck, ToDo, Verified};
 pub use visits::{Stop, Visits};
 pub use woken::Woken;
 

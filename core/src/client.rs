@@ -23,6 +23,7 @@ use crate::idle::{Closed, Touch};
 use crate::net::{Api, Endpoint, HttpsTransport};
 use crate::outbox::Outbox;
 use crate::platform::{Clock, Disk, Entropy, OsEntropy, PlatformKeys, RealDisk, SystemClock, Transport};
+use crate::rescue::SealTo;
 use crate::store::{Observer, Store, StoreKey, Subscription};
 use crate::sync::{AccessToken, Syncer, blocking};
 use crate::vault::{
@@ -416,6 +417,7 @@ impl Client {
             access: &inner.access,
             clock: &*inner.config.clock,
             entropy: &*inner.config.entropy,
+            unmetered: self.may_send(),
             commit: self.session().ok().map(|session| session.store.commit_number()),
             close: Arc::new(move || drop(close(&session))),
         }
@@ -450,9 +452,9 @@ impl Client {
 }
 
 impl Inner {
-    fn begin(&self, store: Store, files: FileKeys, user: UserId, passcode_set_ms: i64) {
+    fn begin(&self, store: Store, files: FileKeys, user: UserId, seal_to: SealTo, passcode_set_ms: i64) {
         let store = Arc::new(store);
-        let attachments = self.attachments(Arc::clone(&store), files, user);
+        let attachments = self.attachments(Arc::clone(&store), files, user, seal_to);
         let session = Session { store, attachments, user, passcode_set_ms };
         self.touch.now(&self.vault);
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = Some(session);

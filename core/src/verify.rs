@@ -94,7 +94,6 @@ pub struct Finding {
 
 /// What can be wrong. Nothing personal is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Fault {
     /// The database is damaged, or a part of it was put back to an earlier state.
     #[error(transparent)]
@@ -139,7 +138,6 @@ pub enum Fault {
 
 /// What a person should do about a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ToDo {
     /// Nothing: it was mended.
     Nothing,

@@ -97,6 +97,9 @@ async fn a_wiped_app_sends_its_unsent_work_until_the_server_has_it() {
     assert_eq!((office.proven(), office.rescued()), (vec!["shredded", "complete"], unsent));
     assert!(matches!(
         office.receipts[1].progress,
-        Progress::Complete { rescue: Rescue { segments: 2, discarded: 0 }, .. }
+        Progress::Complete {
+            rescue: Rescue { segments: 2, discarded: 0, photos: 0, photos_discarded: 0 },
+            ..
+        }
     ));
 }

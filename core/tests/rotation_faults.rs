@@ -89,6 +89,11 @@ fn attachments(app: &App, store: &Arc<Store>, key: &DatabaseKey) -> Attachments 
         clock: Arc::new(SystemClock),
         user: roundsman_model::UserId(Uuid::nil()),
         limits: AttachmentLimits::default(),
+        seal_to: roundsman_core::rescue::SealTo {
+            org: roundsman_model::OrgId(Uuid::from_u128(1)),
+            device: roundsman_model::DeviceId(Uuid::from_u128(2)),
+            rescue_key: roundsman_protocol::hpke_seal::key_pair(&[3; 32]).1,
+        },
     };
     Attachments::new(store.clone(), key.files().duplicate(), seams)
 }

@@ -17,6 +17,7 @@ use roundsman_protocol::lease::Lease;
 use roundsman_protocol::policy::Policy;
 use roundsman_protocol::receipt::SignedReceipt;
 use roundsman_protocol::rescue::{Segment, SignedSegment};
+use roundsman_protocol::rescue_photo::{Part, PhotoError, SEALED_KEY, SealedKey, SignedPart};
 use roundsman_protocol::root::{PublicKey, RoleKeys, Root};
 use roundsman_protocol::root_bundle::RootBundle;
 use roundsman_protocol::ticket::Ticket;
@@ -150,6 +151,31 @@ pub fn rescue(bytes: &[u8]) {
     });
     if let Ok(signed) = signed {
         let _ = SignedSegment::open(&signed.to_bytes(), &public);
+    }
+}
+
+/// The sealed key of a photo that was not sent, as it lies on a device, and a part of the photo as it comes to the server.
+pub fn rescue_photo(bytes: &[u8]) {
+    if let Ok(sealed) = SealedKey::read(bytes) {
+        let _ = sealed.open(&hpke_seal::key_pair(&[1; 32]).0);
+    }
+    let (signing, public) = device_key();
+    let _ = SignedPart::open(bytes, &public);
+    let Some((place, rest)) = bytes.split_first_chunk::<16>() else { return };
+    let (size, offset) = place.split_at(8);
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+    let (key, content) = rest.split_at(rest.len().min(SEALED_KEY));
+    let (key, bytes) = (key.to_vec(), content.to_vec());
+    let part = Part { key, size: number(size), offset: number(offset), bytes };
+    let signed = SignedPart::sign(part.clone(), |message| {
+        let signature: p256::ecdsa::Signature = signing.sign_prehash(&sha256(&[message]))?;
+        Ok::<_, p256::ecdsa::Error>(signature.to_bytes().into())
+    });
+    if let Ok((_, opened)) = signed
+        .map(|signed| SignedPart::open(&signed.to_bytes(), &public))
+        .unwrap_or(Err(PhotoError::Malformed))
+    {
+        assert_eq!(opened, part, "a part is read as it was signed");
     }
 }
 

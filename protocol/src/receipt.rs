@@ -100,6 +100,13 @@ pub struct Rescue {
     /// for 30 days.
     #[n(1)]
     pub discarded: u32,
+    /// Photos and other attachments whose content the server has confirmed.
+    #[cbor(n(2), default)]
+    pub photos: u32,
+    /// Photos and other attachments that were not sent and were removed without being handed over, for the same
+    /// reasons.
+    #[cbor(n(3), default)]
+    pub photos_discarded: u32,
 }
 
 impl Progress {

@@ -25,6 +25,9 @@ pub(crate) async fn go_on(app: Arc<App>, anchors: PathBuf) {
         if let Err(error) = attachments::sweep(&app).await {
             tracing::error!(%error, "bytes of attachments that nobody needs could not be removed; tried again in an hour");
         }
+        if let Err(error) = attachments::file_rescued(&app).await {
+            tracing::error!(?error, "rescued photos could not be filed; tried again in an hour");
+        }
         let (app, anchors) = (Arc::clone(&app), anchors.clone());
         let done = tokio::task::spawn_blocking(move || once(&app, &anchors)).await;
         if let Ok(Err(error)) = done {

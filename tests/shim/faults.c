@@ -297,14 +297,15 @@ static void cut_power(bool torn) {
 
 /* Steps */
 
-/* A random name says nothing: its run of hexadecimal digits and dashes becomes a star. */
+/* A random name says nothing: its run of hexadecimal digits and dashes becomes a star, and so does a folder of two. */
 static void plain_name(const char *path, char *name, size_t room) {
     if (!strncmp(path, "vault/", 6)) path += 6;
     size_t out = 0;
     while (*path && out + 1 < room) {
         size_t run = strspn(path, "0123456789abcdef-"), digits = 0;
         for (size_t n = 0; n < run; n++) digits += path[n] != '-';
-        if (digits >= 16) {
+        bool folder = run == 2 && out && name[out - 1] == '/' && (path[2] == '/' || !path[2]);
+        if (digits >= 16 || folder) {
             name[out++] = '*';
             path += run;
         } else {

@@ -47,7 +47,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("visits", &["platform", "store", "audit"]),
     ("outbox", &["platform", "store"]),
     ("conflicts", &["platform", "store"]),
-    ("attachments", &["platform", "vault", "store", "audit"]),
+    ("attachments", &["platform", "rescue", "vault", "store", "audit"]),
     ("sync", &["platform", "vault", "device", "store", "net", "simulation"]),
 ];
 

@@ -181,8 +181,10 @@ impl Phone {
         content
     }
 
+    /// The files of attachments, without the sealed keys of those that were not sent.
     fn files(&self) -> usize {
-        files(&self.folder.join("vault/att")).len()
+        let all = files(&self.folder.join("vault/att"));
+        all.iter().filter(|path| path.extension().is_none_or(|ending| ending != "key")).count()
     }
 }
 

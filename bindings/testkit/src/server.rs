@@ -8,7 +8,10 @@ use roundsman_testkit::{ManualClock, TestServer};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How long the end of a server is waited for.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// A server with an organisation in it, in the process of the test. Its calls return when it is done.
 #[derive(uniffi::Object)]
@@ -41,8 +44,14 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Whoever dropped it last may be a task of the app's own runtime, which must not wait.
-            runtime.shutdown_background();
+            if Handle::try_current().is_ok() {
+                // Whoever dropped it last is a task of the app's own runtime, which must not wait.
+                runtime.shutdown_background();
+            } else {
+                // A test that ends with its process would otherwise close the database while the libraries under it
+                // are being taken down.
+                runtime.shutdown_timeout(SHUTDOWN);
+            }
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use super::folder::Place;
 use super::place::Placeless;
-use super::sealed::{CHUNK, Chunks, Header, PREFIX, TAG};
-use super::{AttachedTo, Attachment, AttachmentError, AttachmentKind, Attachments, NewAttachment};
+use super::{
+    AttachedTo, Attachment, AttachmentError, AttachmentKind, AttachmentSeams, Attachments, NewAttachment,
+};
 use crate::Error;
-use crate::store::{Edits, Made, Records, SealedFile};
+use crate::rescue::seal_key;
+use crate::store::{Edits, Made, Records, SealedFile, StoreError};
 use crate::vault::FileKey;
 use roundsman_model::Choice;
 use roundsman_model::attachment::{Attachment as Record, is_media_type};
+use roundsman_protocol::sealed_file::{CHUNK, Chunks, Header, PREFIX, TAG};
 use sha2::{Digest, Sha256};
 use std::io::{self, ErrorKind, Read, Write};
 use uuid::Uuid;
@@ -16,6 +19,15 @@ use zeroize::Zeroizing;
 
 /// No file is larger, whatever the limits are: its chunks have numbers of 32 bits.
 const LARGEST: u64 = 1 << 40;
+
+/// Whether the key of a file is sealed to the organisation too.
+#[derive(Clone, Copy)]
+enum Rescue {
+    /// It is: the content is nowhere else.
+    Sealed,
+    /// It is not: the server has the content.
+    None,
+}
 
 /// How the content's way to the disk ended, if not well.
 enum Stopped {
@@ -65,9 +77,9 @@ impl Attachments {
         };
         let _coming = self.files.announce(bare.file);
         let row = if new.kind == AttachmentKind::Photo && !new.keep_place {
-            self.filled(bare, &mut Placeless::new(content))?
+            self.filled(bare, Rescue::Sealed, &mut Placeless::new(content))?
         } else {
-            self.filled(bare, content)?
+            self.filled(bare, Rescue::Sealed, content)?
         };
         let kept = self.store.write(|edits| {
             let before = edits.sealed_files_of(row.record)?;
@@ -84,7 +96,7 @@ impl Attachments {
         // After an error the row may be there all the same: then its file must be too.
         let listed = kept.as_ref().map_or_else(|_| self.row(row.id), |kept| Ok(Some(kept.clone())));
         if listed.is_ok_and(|listed| listed.is_none_or(|listed| listed.file != row.file)) {
-            self.discard(&self.files.place(row.file).path);
+            self.discard(row.file);
         }
         let kept = kept?;
         self.sweep();
@@ -114,19 +126,29 @@ impl Attachments {
             file,
             key: vec![],
         };
-        self.filled(bare, content)
+        self.filled(bare, Rescue::None, content)
     }
 
     /// Seals the content under a fresh key, in the file that the row names. It has been announced.
-    fn filled(&self, bare: SealedFile, content: &mut dyn Read) -> Result<SealedFile, Error> {
+    fn filled(&self, bare: SealedFile, rescue: Rescue, content: &mut dyn Read) -> Result<SealedFile, Error> {
         let entropy = &*self.seams.entropy;
         let chunks = Chunks::of(Header::new(bare.file, entropy.bytes()?, bare.size));
         let key: FileKey = entropy.secret()?;
         let wrapped = self.keyring.with(|keys| Ok(keys.wrap(entropy, bare.file, &key)?))?;
+        let sealed = match rescue {
+            Rescue::Sealed => Some(self.sealed_key(&bare, &key)?),
+            Rescue::None => None,
+        };
         drop(key);
         let place = self.files.place(bare.file);
-        let sha256 = self.write(&place, &chunks, &wrapped, bare.size, content)?;
+        let sha256 = self.write(&place, &chunks, (&wrapped, sealed.as_deref()), bare.size, content)?;
         Ok(SealedFile { sha256, key: wrapped, ..bare })
+    }
+
+    /// The key of a file as it is kept beside it until it is sent.
+    pub(super) fn sealed_key(&self, row: &SealedFile, key: &FileKey) -> Result<Vec<u8>, StoreError> {
+        let AttachmentSeams { entropy, seal_to, .. } = &*self.seams;
+        Ok(seal_key(&**entropy, seal_to, row.id, row.file, key, row.size)?)
     }
 
     /// The territory of the record, if there is one, and room for a file of this size.
@@ -150,12 +172,13 @@ impl Attachments {
         Ok(edits.evict(over)?)
     }
 
-    /// Brings the sealed content to its place on the disk. Returns the SHA-256 of the content.
+    /// Brings the sealed content to its place on the disk, and before it the sealed key if there is one: what is listed
+    /// later never lacks it. Returns the SHA-256 of the content.
     fn write(
         &self,
         place: &Place,
         chunks: &Chunks,
-        wrapped: &[u8],
+        (wrapped, sealed): (&[u8], Option<&[u8]>),
         size: u64,
         content: &mut dyn Read,
     ) -> Result<[u8; 32], Error> {
@@ -175,11 +198,13 @@ impl Attachments {
         let written = disk
             .create_dir_all(&place.dir)
             .and_then(|()| disk.write_with(&place.fresh, &mut fill))
+            .and_then(|()| sealed.map_or(Ok(()), |sealed| disk.write_sync(&place.key, sealed)))
             .and_then(|()| disk.rename(&place.fresh, &place.path))
             .and_then(|()| disk.sync_dir(&place.dir));
         let Err(error) = written else { return Ok(sha256) };
-        self.discard(&place.fresh);
-        self.discard(&place.path);
+        self.forget(&place.fresh);
+        self.forget(&place.key);
+        self.forget(&place.path);
         Err(refused.unwrap_or_else(|| unwritten(error).into()))
     }
 
@@ -206,7 +231,7 @@ impl Attachments {
             hash.update(&*part);
             left -= count as u64;
             self.keyring
-                .with_key(header.file, wrapped, |key| chunks.seal(key, number, &mut chunk))
+                .with_key(header.file, wrapped, |key| Ok(chunks.seal(key, number, &mut chunk)?))
                 .map_err(Stopped::Before)?;
             out.write_all(&chunk).map_err(Stopped::Disk)?;
         }

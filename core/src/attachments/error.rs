@@ -1,5 +1,6 @@
 //! What can go wrong with an attachment.
 
+use roundsman_protocol::sealed_file::FileError;
 use std::io;
 
 /// Why an attachment was not added or can't be read. Other attachments and records are not touched by it.
@@ -69,6 +70,16 @@ pub enum AttachmentError {
         /// How.
         kind: io::ErrorKind,
     },
+}
+
+impl From<FileError> for AttachmentError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Truncated => Self::Truncated,
+            FileError::Damaged => Self::Damaged,
+            FileError::Newer => Self::Newer,
+        }
+    }
 }
 
 impl From<io::Error> for AttachmentError {

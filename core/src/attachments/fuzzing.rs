@@ -1,7 +1,7 @@
 //! A door for fuzz targets: sealed files, as they lie on a disk and as somebody might change them.
 
-use super::sealed::{Chunks, HEADER, Header, PREFIX, TAG};
 use crate::vault::FileKey;
+use roundsman_protocol::sealed_file::{Chunks, FileError, HEADER, Header, PREFIX, TAG};
 use uuid::Uuid;
 
 /// Reads a file as it comes, and as the body behind a header that fits; then seals the bytes and changes the file at a
@@ -54,7 +54,7 @@ fn open(key: &FileKey, header: Header, file: &[u8]) -> Option<Vec<u8>> {
             let rest = usize::try_from(at).ok().and_then(|at| file.get(at..)).unwrap_or_default();
             let count = rest.len().min(into.len());
             into[..count].copy_from_slice(&rest[..count]);
-            Ok(count)
+            Ok::<_, FileError>(count)
         };
         chunks.open(key, number, &mut chunk, read).ok()?;
         content.extend_from_slice(&chunk);

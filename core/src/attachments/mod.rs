@@ -23,10 +23,10 @@
 //!   record that leaves the device, unless it was not sent yet: then it goes when the server has it.
 //! - What was not sent is never dropped to make room; what can be fetched again is, once the limit is reached.
 //! - What is fetched goes straight into a sealed file, and is there only if it is what its record says.
+//! - What was not sent can be handed over by a device that is locked or wiped: its key lies beside its file, sealed to the
+//!   organisation's rescue key, from before it is listed until the server has the content.
 //!
 //! # Not promised
-//! - A wipe destroys what was not sent: keys of files are not in the sealed outbox, so unsent attachments are not handed
-//!   over with it. Their records are.
 //! - A fetch that the app is stopped in begins anew; one whose connection is cut goes on.
 //! - Small pictures are the server's, of JPEG and PNG: of a photo that was not sent yet the host app makes one itself. Where a
 //!   photo was taken is taken out of JPEGs alone; everything else is kept byte for byte.
@@ -41,7 +41,6 @@ mod keyring;
 mod place;
 mod reader;
 mod records;
-mod sealed;
 mod transfer;
 mod verify;
 
@@ -53,16 +52,18 @@ pub use transfer::{Moved, Network, Sent, Transfers};
 use crate::Error;
 use crate::audit::AuditTrail;
 use crate::platform::{Clock, Disk, Entropy};
+use crate::rescue::SealTo;
 use crate::store::{Made, Order, SealedFile, Select, Store, StoreError};
 use crate::vault::FileKeys;
 use chrono::{DateTime, Utc};
-use folder::Files;
+use folder::{Files, Wanted};
 use keyring::Keyring;
 use roundsman_model::attachment::Attachment as Record;
 use roundsman_model::customer::Customer;
 use roundsman_model::visit::Visit;
 use roundsman_model::{Entity, FieldType, UserId};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -177,6 +178,8 @@ pub struct AttachmentSeams {
     pub limits: AttachmentLimits,
     /// Who adds attachments.
     pub user: UserId,
+    /// Whom the keys of unsent ones are sealed to.
+    pub seal_to: SealTo,
 }
 
 /// The attachments on this device. Cheap to clone.
@@ -267,7 +270,7 @@ impl Attachments {
             Ok::<_, Error>(file)
         })?;
         if let Some(file) = file {
-            self.discard(&self.files.place(file).path);
+            self.discard(file);
         }
         self.sweep();
         Ok(())
@@ -308,10 +311,15 @@ impl Attachments {
         }
         self.sweep();
         let mut names = Vec::new();
-        let missing = self.files.keep(&*self.seams.disk, || {
-            names = self.store.read(|records| Ok::<_, Error>(records.sealed_file_names()?))?;
-            Ok::<_, Error>(names.iter().map(|(_, file)| *file).collect())
+        let missing = self.files.keep(&*self.seams.disk, self.seams.seal_to.device, || {
+            let (listed, keys) = self.store.read(|records| {
+                Ok::<_, Error>((records.sealed_file_names()?, records.unsent_file_names()?))
+            })?;
+            names = listed;
+            let files = names.iter().map(|(_, file)| *file).collect();
+            Ok::<_, Error>(Wanted { files, keys: keys.into_iter().collect() })
         })?;
+        self.seal_keys(&missing)?;
         names.retain(|(_, file)| missing.contains(file));
         Ok(Tidied { missing: names.into_iter().map(|(id, _)| id).collect() })
     }
@@ -320,8 +328,43 @@ impl Attachments {
         self.store.read(|records| Ok(records.sealed_file(attachment)?))
     }
 
+    /// Seals the keys of what was not sent and has none beside it: it was added by an earlier version of the app, or
+    /// somebody has removed or changed the key.
+    fn seal_keys(&self, missing: &BTreeSet<Uuid>) -> Result<(), Error> {
+        let disk = &*self.seams.disk;
+        let sealed = self.files.rescuable(disk)?;
+        let unsent = self.store.read(|records| Ok::<_, Error>(records.unsent_file_names()?))?;
+        let bare = |file: &Uuid| !missing.contains(file) && sealed.iter().all(|sealed| sealed.file != *file);
+        let bare: BTreeSet<Uuid> = unsent.into_iter().filter(bare).collect();
+        if bare.is_empty() {
+            return Ok(());
+        }
+        let rows = self.store.read(|records| Ok::<_, Error>(records.all_unsent_files()?))?;
+        for row in rows.iter().filter(|row| bare.contains(&row.file)) {
+            let key = match self.keyring.with_key(row.file, &row.key, |key| Ok(key.clone())) {
+                Ok(key) => key,
+                Err(Error::Attachment(error)) => {
+                    tracing::warn!(%error, "an attachment could not be handed over if this device were lost");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let (sealed, place) = (self.sealed_key(row, &key)?, self.files.place(row.file));
+            let name = place.key.file_name().and_then(|name| name.to_str()).ok_or(StoreError::Corrupt)?;
+            disk.replace(&place.dir, name, &sealed).map_err(AttachmentError::from)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the file of this name, which belongs to no attachment any more, and its sealed key before it.
+    fn discard(&self, file: Uuid) {
+        let place = self.files.place(file);
+        self.forget(&place.key);
+        self.forget(&place.path);
+    }
+
     /// Removes a file that belongs to no attachment. One that stays goes when the vault is next opened.
-    fn discard(&self, path: &std::path::Path) {
+    fn forget(&self, path: &Path) {
         if let Err(error) = self.seams.disk.remove(path) {
             tracing::warn!(kind = %error.kind(), "a file that belongs to no attachment is still there");
         }

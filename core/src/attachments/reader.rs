@@ -1,11 +1,11 @@
 //! Reading an attachment, a range at a time.
 
 use super::keyring::{Buffer, Keyring, Opened};
-use super::sealed::{CHUNK, Chunks, HEADER, Header, padded};
 use super::{AttachmentError, Files};
 use crate::Error;
 use crate::platform::Disk;
 use crate::store::SealedFile;
+use roundsman_protocol::sealed_file::{CHUNK, Chunks, HEADER, Header, padded};
 use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -109,8 +109,9 @@ impl AttachmentReader {
                 return Ok(());
             }
             opened.number = None;
-            self.chunks
-                .open(key, number, &mut opened.bytes, |at, into| self.disk.read_at(&self.path, at, into))?;
+            self.chunks.open(key, number, &mut opened.bytes, |at, into| {
+                Ok::<_, AttachmentError>(self.disk.read_at(&self.path, at, into)?)
+            })?;
             opened.number = Some(number);
             Ok(())
         })

@@ -101,10 +101,16 @@ impl Attachments {
 
     /// The server has it, or wants it no more: its record was removed there.
     pub(crate) fn sent(&self, id: Uuid) -> Result<(), Error> {
-        self.store.write(|edits| {
+        let row = self.store.write(|edits| {
+            let row = edits.sealed_file(id)?;
             edits.forget_unsent(id)?;
-            Ok::<_, Error>(edits.drop_left_files()?)
+            edits.drop_left_files()?;
+            Ok::<_, Error>(row)
         })?;
+        if let Some(row) = row {
+            // Nobody need hand it over any more. A key that stays goes when the vault is next opened.
+            self.forget(&self.files.place(row.file).key);
+        }
         self.sweep();
         Ok(())
     }
@@ -115,7 +121,7 @@ impl Attachments {
         let _coming = self.files.announce(file);
         let row = self.sealed(record, file, content)?;
         if Some(row.sha256) != record.hash() {
-            self.discard(&self.files.place(row.file).path);
+            self.discard(row.file);
             return Err(AttachmentError::OtherContent.into());
         }
         let kept = self.store.write(|edits| {
@@ -134,7 +140,7 @@ impl Attachments {
         let listed =
             kept.as_ref().map_or_else(|_| self.row(row.id).map(|row| row.is_some()), |kept| Ok(*kept));
         if listed.is_ok_and(|listed| !listed) {
-            self.discard(&self.files.place(row.file).path);
+            self.discard(row.file);
         }
         kept?;
         self.sweep();
@@ -154,7 +160,7 @@ impl Attachments {
     /// Removes the files whose rows were dropped: their record has left, or they made room for others.
     pub(crate) fn sweep(&self) {
         for file in self.store.take_dropped_files() {
-            self.discard(&self.files.place(file).path);
+            self.discard(file);
         }
     }
 }

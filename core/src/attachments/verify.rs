@@ -56,7 +56,7 @@ impl Attachments {
             Ok(edits.drop_sealed_file(attachment)?)
         })?;
         let Some(file) = file else { return Ok(false) };
-        self.discard(&self.files.place(file).path);
+        self.discard(file);
         Ok(true)
     }
 }

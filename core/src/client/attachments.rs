@@ -3,6 +3,7 @@
 use super::{Client, Config, Inner};
 use crate::Error;
 use crate::attachments::{AttachmentSeams, Attachments};
+use crate::rescue::SealTo;
 use crate::store::Store;
 use crate::vault::FileKeys;
 use roundsman_model::UserId;
@@ -21,7 +22,13 @@ impl Client {
 
 impl Inner {
     /// The attachments of a store that was opened just now, without what was left of interrupted calls.
-    pub(super) fn attachments(&self, store: Arc<Store>, files: FileKeys, user: UserId) -> Attachments {
+    pub(super) fn attachments(
+        &self,
+        store: Arc<Store>,
+        files: FileKeys,
+        user: UserId,
+        seal_to: SealTo,
+    ) -> Attachments {
         let Config { disk, entropy, clock, attachments: limits, .. } = &self.config;
         let seams = AttachmentSeams {
             dir: self.vault.attachments_path(),
@@ -30,6 +37,7 @@ impl Inner {
             clock: Arc::clone(clock),
             limits: *limits,
             user,
+            seal_to,
         };
         let attachments = Attachments::new(store, files, seams);
         match attachments.tidy() {

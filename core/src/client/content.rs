@@ -165,7 +165,7 @@ impl Client {
         if whole { Ok(jpeg) } else { Err(Error::BadAnswer) }
     }
 
-    fn may_send(&self) -> bool {
+    pub(super) fn may_send(&self) -> bool {
         match *self.inner.network.lock().unwrap_or_else(PoisonError::into_inner) {
             Network::Unmetered => true,
             Network::Metered => self.inner.config.metered_attachments,

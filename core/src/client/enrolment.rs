@@ -174,7 +174,7 @@ impl Client {
                 Ok::<_, Error>(())
             })?;
             if let Some((store, files, token)) = made {
-                inner.begin(store, files, user, inner.vault.now_ms());
+                inner.begin(store, files, user, inner.vault.seal_to(&profile)?, inner.vault.now_ms());
                 inner.audit.record(Action::Enrolled);
                 *inner.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
             }

@@ -65,8 +65,8 @@ impl Client {
             // Either way what opened the vault was right.
             opened()?;
         }
-        let (store, files) = store?;
-        inner.begin(store, files, profile.user, unlocked.passcode_set_ms);
+        let ((store, files), seal_to) = (store?, inner.vault.seal_to(&profile)?);
+        inner.begin(store, files, profile.user, seal_to, unlocked.passcode_set_ms);
         inner.audit.record(action);
         // A lock or a wipe that came in meanwhile found no session to close.
         if inner.vault.state() == VaultState::Ready {

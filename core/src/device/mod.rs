@@ -249,6 +249,37 @@ impl Device {
         self.vault.handed_over(segment)
     }
 
+    /// The photos that were not sent and that the server should get now, in a lock or a wipe, by the names of their files and
+    /// the smallest first. In a lock none goes over a network that is not `unmetered`.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn waiting_photos(&self, unmetered: bool) -> Result<Vec<Uuid>, VaultError> {
+        match self.vault.waiting_photos(unmetered) {
+            Err(VaultError::NotEnrolled | VaultError::Wiped) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// A part of such a file as it is sent, the bytes of a [`SignedPart`](roundsman_protocol::rescue_photo::SignedPart),
+    /// and how many bytes the file has. Without an offset it asks how far the server is. `None` if the file is not here any
+    /// more.
+    ///
+    /// # Errors
+    /// The disk failed; the keystore refused, or has lost the key.
+    pub fn signed_part(&self, file: Uuid, offset: Option<u64>) -> Result<Option<(Vec<u8>, u64)>, VaultError> {
+        self.vault.signed_part(file, offset)
+    }
+
+    /// The server has stored this file whole, as [`segment_stored`](Self::segment_stored) says of a segment.
+    ///
+    /// # Errors
+    /// The disk failed. The file may be here still, and is to be offered again then.
+    pub fn photo_stored(&self, file: Uuid) -> Result<(), VaultError> {
+        let _gate = self.vault.gate();
+        self.vault.photo_handed_over(file)
+    }
+
     fn work_through(
         &self,
         answer: &CheckinAnswer,

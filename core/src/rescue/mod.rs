@@ -2,7 +2,8 @@
 //!
 //! Each change is sealed to the organisation's rescue key just before it is committed, in segments of the form of
 //! [`roundsman_protocol::rescue`], one file each in the folder `outbox`. So work that was not sent outlives what the
-//! vault does not: a forgotten passcode, a lock, a wipe.
+//! vault does not: a forgotten passcode, a lock, a wipe. The content of attachments that were not sent stays in their sealed
+//! files; the key of each is sealed beside it.
 //!
 //! # Promises
 //! - A change that was committed is in a segment on the disk for as long as the server has not taken it.
@@ -16,9 +17,11 @@
 
 mod error;
 mod files;
+mod photos;
 
 pub use error::SealedError;
 pub(crate) use files::{SegmentFile, folder, paths, segments};
+pub(crate) use photos::{PhotoFile, key_path, photo, photos, place, seal_key};
 
 use crate::platform::{Disk, Entropy};
 use files::{Summary, path};
@@ -128,20 +131,31 @@ impl SealedOutbox {
     /// it is taken back, or will be by [`void`](Self::void).
     pub(crate) fn seal(&self, commit: u64, changes: &[Plain]) -> Result<(), SealedError> {
         let mut state = self.state();
+        let sealed = self.seal_all(&mut state, commit, changes);
+        if sealed.is_err()
+            && let Err(error) = self.take_back(&mut state, commit)
+        {
+            tracing::warn!(%error, "a change that was not committed is still in the sealed outbox");
+        }
+        sealed
+    }
+
+    /// Seals changes that were committed, this commit being the last one.
+    ///
+    /// # Errors
+    /// The disk failed or is full, or there is no randomness. What was sealed, now or before, stays.
+    pub(crate) fn seal_anew(&self, commit: u64, changes: &[Plain]) -> Result<(), SealedError> {
+        self.seal_all(&mut self.state(), commit, changes)
+    }
+
+    fn seal_all(&self, state: &mut State, commit: u64, changes: &[Plain]) -> Result<(), SealedError> {
         let mut rest = changes;
         while !rest.is_empty() {
-            match self.seal_some(&mut state, commit, rest) {
-                Ok(left) => rest = left,
-                Err(error) => {
-                    // What is torn must stay the last of its file.
-                    state.open = None;
-                    state.made = false;
-                    if let Err(error) = self.take_back(&mut state, commit) {
-                        tracing::warn!(%error, "a change that was not committed is still in the sealed outbox");
-                    }
-                    return Err(error);
-                }
-            }
+            rest = self.seal_some(state, commit, rest).inspect_err(|_| {
+                // What is torn must stay the last of its file.
+                state.open = None;
+                state.made = false;
+            })?;
         }
         Ok(())
     }

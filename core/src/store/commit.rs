@@ -2,7 +2,7 @@
 
 use super::outbox::{self, counter, set_counter};
 use super::{Store, StoreError, connection, schema};
-use crate::rescue::SealedOutbox;
+use crate::rescue::{Plain, SealedOutbox};
 use roundsman_protocol::sync::Mutation;
 use rusqlite::{Connection, Transaction};
 use std::sync::atomic::Ordering;
@@ -56,7 +56,7 @@ pub(super) fn make_good(
     if !unsent.is_subset(&held) {
         let mut missing = outbox::mutations(connection)?;
         missing.retain(|mutation| !held.contains(&mutation.id));
-        seal(sealed, number(connection)?, &missing)?;
+        sealed.seal_anew(number(connection)?, &plain(&missing)?)?;
     }
     tidy(sealed, |change| unsent.contains(&change));
     Ok(())
@@ -78,7 +78,7 @@ impl Store {
         let tidies = removed && (number.is_multiple_of(TIDY_EVERY) || outbox::count(&tx)? <= FEW);
         let unsent = tidies.then(|| outbox::ids(&tx)).transpose()?;
         connection::authentic(&tx)?;
-        seal(&self.sealed, number, added)?;
+        self.sealed.seal(number, &plain(added)?)?;
         if let Err(error) = end(tx) {
             // Whether it happened may not be known.
             self.kept.forget();
@@ -104,10 +104,12 @@ fn end(tx: Transaction<'_>) -> Result<(), StoreError> {
     Ok(tx.commit()?)
 }
 
-fn seal(sealed: &SealedOutbox, commit: u64, mutations: &[Mutation]) -> Result<(), StoreError> {
-    let plain = |mutation: &Mutation| Ok((mutation.id, Zeroizing::new(serde_json::to_vec(mutation)?)));
-    let changes = mutations.iter().map(plain).collect::<Result<Vec<_>, StoreError>>()?;
-    Ok(sealed.seal(commit, &changes)?)
+/// The changes as they are sealed.
+fn plain(mutations: &[Mutation]) -> Result<Vec<Plain>, StoreError> {
+    mutations
+        .iter()
+        .map(|mutation| Ok((mutation.id, Zeroizing::new(serde_json::to_vec(mutation)?))))
+        .collect()
 }
 
 /// Removes segments that are done with. One that stays is no harm, and goes the next time.

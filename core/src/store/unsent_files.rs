@@ -46,6 +46,21 @@ impl Records<'_> {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
+    /// Every attachment that the server has not got, also those whose record waits.
+    pub(crate) fn all_unsent_files(&self) -> Result<Vec<SealedFile>, StoreError> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM sealed_file WHERE id IN (SELECT id FROM unsent_file) ORDER BY n");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let found = statement.query_map([], read)?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// The names of their files.
+    pub(crate) fn unsent_file_names(&self) -> Result<Vec<Uuid>, StoreError> {
+        let sql = "SELECT file FROM sealed_file WHERE id IN (SELECT id FROM unsent_file)";
+        files(self.connection, sql, [])
+    }
+
     /// Whether the server is still to be sent this.
     pub(crate) fn is_unsent_file(&self, id: Uuid) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM unsent_file WHERE id = ?1)";

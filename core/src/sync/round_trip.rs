@@ -13,12 +13,15 @@ use flate2::write::GzEncoder;
 use roundsman_model::{Bucket, DeviceSeq, Seq};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{Checkin, CheckinAnswer};
+use roundsman_protocol::attachment::UploadAnswer;
 use roundsman_protocol::integrity::{Checkpoint, Difference, declarations};
 use roundsman_protocol::rescue::RescueAnswer;
+use roundsman_protocol::rescue_photo;
 use roundsman_protocol::sync::{Head, Line, MAX_MUTATIONS, MutationResult, Outcome, Own};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// Check-ins that may follow one another: a command, its receipts, and what the server says to those.
@@ -32,6 +35,8 @@ pub(crate) struct Syncer<'a> {
     pub(crate) access: &'a Mutex<Option<AccessToken>>,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) entropy: &'a dyn Entropy,
+    /// Whether photos may go over the present network.
+    pub(crate) unmetered: bool,
     /// The number of the store's last commit, if it is open.
     pub(crate) commit: Option<u64>,
     /// Closes the session before keys are destroyed.
@@ -102,7 +107,7 @@ impl Syncer<'_> {
         Ok(events)
     }
 
-    /// Sends the segments that wait for it. Each is removed here when the server has stored it.
+    /// Sends the segments that wait for it, and then the photos. Each is removed here when the server has stored it.
     async fn hand_over(&self, requests: &mut u32) -> Result<(), Error> {
         let device = Arc::clone(self.device);
         for segment in blocking(move || Ok(device.waiting_segments()?)).await? {
@@ -129,7 +134,41 @@ impl Syncer<'_> {
             let device = Arc::clone(self.device);
             blocking(move || Ok(device.segment_stored(segment)?)).await?;
         }
+        let (device, unmetered) = (Arc::clone(self.device), self.unmetered);
+        for file in blocking(move || Ok(device.waiting_photos(unmetered)?)).await? {
+            self.hand_over_photo(file, requests).await?;
+        }
         Ok(())
+    }
+
+    /// Sends the file of a photo from where the server has come to. It is removed here when the server has all of it.
+    async fn hand_over_photo(&self, file: Uuid, requests: &mut u32) -> Result<(), Error> {
+        let mut offset = None;
+        loop {
+            let device = Arc::clone(self.device);
+            let part = blocking(move || Ok(device.signed_part(file, offset)?)).await?;
+            let Some((bytes, size)) = part else { return Ok(()) };
+            *requests += 1;
+            let path = rescue_photo::path(file, offset.unwrap_or(0));
+            let answer: UploadAnswer = match self.api.post_bytes(self.endpoint, &path, bytes).await {
+                // One that the server can't take must not keep back the others.
+                Err(error)
+                    if matches!(
+                        error.server_code(),
+                        Some(ErrorCode::Malformed | ErrorCode::TooLarge | ErrorCode::RescueFull)
+                    ) =>
+                {
+                    tracing::warn!(%error, "a photo was not taken");
+                    return Ok(());
+                }
+                answer => answer?,
+            };
+            if answer.stored {
+                let device = Arc::clone(self.device);
+                return blocking(move || Ok(device.photo_stored(file)?)).await;
+            }
+            offset = Some(rescue_photo::next(answer, size, offset).ok_or(Error::BadAnswer)?);
+        }
     }
 
     /// Sends what is unsent, at most as much as a request takes, and waits until the server has begun to answer.

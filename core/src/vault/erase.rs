@@ -69,8 +69,8 @@ impl Vault {
 
     /// Removes a vault whose platform key is gone, so that the device can be enrolled anew: what
     /// [`Vault::at`] refuses with [`VaultError::KeyGone`]. Only the user may decide that; nothing calls it by
-    /// itself. The database is noise without the key. Sealed segments of unsent work (the folder `outbox`) are
-    /// kept: the organisation can still open them.
+    /// itself. The database is noise without the key. Sealed segments of unsent work (the folder `outbox`) and
+    /// attachments that were not sent are kept: the organisation can still open them.
     ///
     /// # Errors
     /// [`VaultError::PasscodeNeeded`] if the key is not gone, with everything as it was; another process uses the

@@ -13,8 +13,7 @@ use zeroize::Zeroizing;
 const WRAPPED: usize = NONCE + 32 + 16;
 const NONCE: usize = 24;
 
-/// The key of one attachment's file.
-pub type FileKey = Zeroizing<[u8; 32]>;
+pub use roundsman_protocol::sealed_file::FileKey;
 
 /// What the keys of attachments are wrapped with, and what their contents are named by. It is in memory only while the
 /// vault is open.

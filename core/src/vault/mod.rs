@@ -27,11 +27,11 @@
 //! | `slots.a`, `slots.b` | the vault's key, wrapped for the passcode and for biometrics, twice |
 //! | `release.bin` | the release share, wrapped by the platform's key; `release.next` while it is changed; not on a leash |
 //! | `vault.db` | the database |
-//! | `att/` | sealed attachments; their keys are in the database |
+//! | `att/` | sealed attachments; their keys are in the database, and those of unsent ones beside them too, sealed to the organisation |
 //! | `audit.log` | audit entries that the server has not countersigned; no personal data |
 //! | `creating` | only while the vault is made: what is here is of no value yet |
 //! | `in-use` | empty; locked by the process that uses the vault |
-//! | `outbox/` | unsent work, sealed to the organisation; [`Vault::start_over`] leaves it where it is |
+//! | `outbox/` | unsent work, sealed to the organisation; [`Vault::start_over`] leaves it, and unsent attachments, where it is |
 //! | `tombstone` | after a wipe, alone: which command it was |
 
 mod audit;
@@ -246,9 +246,18 @@ impl Vault {
     /// # Errors
     /// The organisation's keys can't be used; the disk failed.
     pub fn sealed_outbox(&self, profile: &Profile) -> Result<SealedOutbox, VaultError> {
-        let to = SealTo { org: profile.org, device: profile.device, rescue_key: profile.root()?.rescue_key };
+        let to = self.seal_to(profile)?;
         let Seams { disk, entropy, .. } = &self.seams;
         Ok(SealedOutbox::open(&self.dir, to, Arc::clone(disk), Arc::clone(entropy))?)
+    }
+
+    /// Whom the unsent work of this profile is sealed to.
+    ///
+    /// # Errors
+    /// The organisation's keys can't be used.
+    pub fn seal_to(&self, profile: &Profile) -> Result<SealTo, VaultError> {
+        let rescue_key = profile.root()?.rescue_key;
+        Ok(SealTo { org: profile.org, device: profile.device, rescue_key })
     }
 
     pub(crate) fn seams(&self) -> &Seams {

@@ -8,7 +8,7 @@ use super::{
     Profile, Vault, VaultError,
 };
 use crate::platform::KeyAlias;
-use crate::rescue;
+use crate::rescue::{self, PhotoFile};
 use roundsman_protocol::keys::DeviceKey;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -156,8 +156,9 @@ impl Vault {
         let kept = [folder.path(IN_USE), folder.path(CREATING)];
         // What a vault before this one left sealed for the organisation is not this one's to remove.
         let sealed = rescue::folder(folder.dir);
+        let unsent: Vec<_> = self.photo_files()?.iter().flat_map(PhotoFile::paths).collect();
         let mut remains = folder.disk.list(folder.dir)?;
-        remains.retain(|path| !kept.contains(path) && !path.starts_with(&sealed));
+        remains.retain(|path| !kept.contains(path) && !path.starts_with(&sealed) && !unsent.contains(path));
         share::destroy(&folder, &remains)?;
         folder.disk.remove(&folder.path(CREATING))?;
         Ok(folder.disk.sync_dir(folder.dir)?)

@@ -124,7 +124,7 @@ pub(crate) struct Wipe {
     /// Files that were removed so far.
     #[n(7)]
     pub(crate) files: u32,
-    /// The segment that was handed over last, so that none is counted twice.
+    /// The segment or the photo that was handed over last, so that none is counted twice.
     #[n(8)]
     pub(crate) handed: Option<ByteArray<16>>,
 }
@@ -147,10 +147,10 @@ pub(crate) enum Stage {
     /// Every key is destroyed.
     #[n(1)]
     Shredded,
-    /// Every file is removed but the sealed outbox.
+    /// Every file is removed but the sealed outbox and the photos that were not sent.
     #[n(2)]
     Purged,
-    /// The sealed outbox is handed over, or given up, and removed.
+    /// The sealed outbox and those photos are handed over, or given up, and removed.
     #[n(3)]
     Rescued,
 }
@@ -268,7 +268,7 @@ pub(crate) struct Record {
     /// When the right passcode was last typed: milliseconds since 1970.
     #[n(20)]
     pub(crate) entered_ms: i64,
-    /// The segments of the sealed outbox that were handed over in the present lock.
+    /// The segments of the sealed outbox and the photos that were handed over in the present lock.
     #[n(21)]
     pub(crate) handed: Vec<ByteArray<16>>,
 }

@@ -4,8 +4,8 @@
 //! ```text
 //! marked    nothing opens this vault again, in any process
 //! shredded  release share, slots and the platform's key are destroyed: the rest is noise
-//! purged    every file is removed but the sealed outbox, which nobody here can read
-//! rescued   the sealed outbox is handed over, or given up, and removed
+//! purged    every file is removed but the sealed outbox and photos that were not sent, which nobody here can read
+//! rescued   both are handed over, or given up, and removed
 //! buried    the server has proof of it all: the last keys and the control file give way to a tombstone
 //! ```
 
@@ -13,7 +13,7 @@ use super::lock::Order;
 use super::record::{Cause, Record, Stage, Status, Wipe, encode};
 use super::{CONTROL_NAMES, Control, Held, IN_USE, TOMBSTONE, Vault, VaultError, VaultState, audit, share};
 use crate::platform::KeyAlias;
-use crate::rescue;
+use crate::rescue::{self, PhotoFile};
 use roundsman_protocol::receipt::{Progress, Trigger};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -49,13 +49,14 @@ impl Vault {
             }
             record.status = Status::Wiping(Wipe::begun(cause, trigger, unsent, discard));
         };
-        if self.update(mark).is_err() && self.state() != VaultState::Wiping {
-            // A full or broken disk must not save the vault: it is marked in memory, the keys go first, and each later
-            // write tries to record it.
-            self.mark_in_memory(mark);
-        }
+        let marked = self.update(mark);
         self.forget_share();
         close();
+        if marked.is_err() && self.state() != VaultState::Wiping {
+            // A full or broken disk must not save the vault: keys first, and each later write tries to record it.
+            self.shred().0?;
+            self.mark_in_memory(mark);
+        }
         self.wipe_on()
     }
 
@@ -158,7 +159,8 @@ impl Vault {
         (0..DELETE_TRIES).any(|_| keys.delete(alias).is_ok() && keys.exists(alias) == Ok(false))
     }
 
-    /// Removes every file but the control file and the sealed outbox. Says how many there were.
+    /// Removes every file but the control file, the sealed outbox and what was not sent of the attachments. Says how many
+    /// there were.
     fn purge(&self) -> Result<u32, VaultError> {
         let folder = self.folder();
         let files = self.remains()?;
@@ -173,8 +175,10 @@ impl Vault {
             outcome = outcome.and(folder.disk.sync_dir(dir));
         }
         outcome?;
-        // The next write of the control file brings this to the disk.
-        folder.disk.remove_dir(&self.attachments_path())?;
+        if self.photo_files()?.is_empty() {
+            // The next write of the control file brings this to the disk.
+            folder.disk.remove_dir(&self.attachments_path())?;
+        }
         if self.remains()?.is_empty() {
             Ok(files.len() as u32)
         } else {
@@ -187,8 +191,10 @@ impl Vault {
         let kept =
             [CONTROL_NAMES[0], CONTROL_NAMES[1], IN_USE, TOMBSTONE, audit::LOG].map(|name| folder.path(name));
         let sealed = rescue::paths(folder.disk, &rescue::folder(folder.dir))?;
+        let sealed: BTreeSet<PathBuf> = sealed.into_iter().map(|(_, segment)| segment).collect();
+        let unsent: BTreeSet<PathBuf> = self.photo_files()?.iter().flat_map(PhotoFile::paths).collect();
         let mut files = folder.disk.list(folder.dir)?;
-        files.retain(|path| !kept.contains(path) && !sealed.iter().any(|(_, segment)| segment == path));
+        files.retain(|path| !kept.contains(path) && !sealed.contains(path) && !unsent.contains(path));
         Ok(files)
     }
 

@@ -63,6 +63,7 @@ fn what_is_added_with_a_fault_is_there_as_a_whole_or_not_at_all() {
                 assert!(session.all(attachment).unwrap() == content, "{what}: other content");
             }
             assert_eq!(session.files().len(), listed.len(), "{what}: files that belong to nothing");
+            assert!(session.has_keys(), "{what}: it could not be handed over");
             // The rep tries again, and has it once.
             let again = session.add(&content).unwrap();
             assert_eq!(session.listed(), [again], "{what}");
@@ -90,6 +91,7 @@ fn what_is_removed_with_a_fault_is_there_as_a_whole_or_gone() {
             }
             assert_eq!(session.all(&kept).unwrap(), b"another", "{what}");
             assert_eq!(session.files().len(), listed.len(), "{what}: files that belong to nothing");
+            assert!(session.has_keys(), "{what}: it could not be handed over");
         },
     );
     assert!(faults >= 3, "{faults}");
@@ -110,12 +112,15 @@ fn the_folder_is_tidied_whatever_fails_meanwhile() {
             // As a stop before the end of a removal and of an addition leaves it.
             std::fs::write(&path, &file).unwrap();
             std::fs::write(path.with_extension("new"), &file).unwrap();
+            std::fs::write(path.with_extension("key"), b"torn").unwrap();
+            std::fs::write(path.with_extension("key.new"), b"torn").unwrap();
             let strange = session.app.vault.attachments_path().join("stray");
             std::fs::write(strange, b"x").unwrap();
             session.attachments.tidy()
         },
         |what, session, _, _| {
             assert_eq!(session.files().len(), 1, "{what}");
+            assert!(session.has_keys(), "{what}");
             assert_eq!(session.all(&kept).unwrap(), b"kept", "{what}");
         },
     );

@@ -7,7 +7,9 @@ use roundsman_core::attachments::{
 };
 use roundsman_core::customers::Customers;
 use roundsman_core::platform::{Disk, OsEntropy, RealDisk};
+use roundsman_core::rescue::SealTo;
 use roundsman_core::store::Store;
+use roundsman_core::vault::FileKeys;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -53,10 +55,27 @@ impl Session {
             clock: phone.clock.clone(),
             user: roundsman_model::UserId(Uuid::nil()),
             limits,
+            seal_to: app.vault.seal_to(&office.profile()).unwrap(),
         };
         let attachments = Attachments::new(store.clone(), files, seams);
         assert!(attachments.tidy().unwrap().missing.is_empty(), "no file is missing");
         Self { app, store, attachments, customer: *customer }
+    }
+
+    /// Tidies as if the phone were enrolled as another device.
+    pub(crate) fn tidy_as(&self, phone: &Phone, device: roundsman_model::DeviceId) {
+        let office = &TEMPLATE.1;
+        let seams = AttachmentSeams {
+            dir: self.app.vault.attachments_path(),
+            disk: phone.disk.clone(),
+            entropy: Arc::new(OsEntropy),
+            clock: phone.clock.clone(),
+            user: roundsman_model::UserId(Uuid::nil()),
+            limits: AttachmentLimits::default(),
+            seal_to: SealTo { device, ..self.app.vault.seal_to(&office.profile()).unwrap() },
+        };
+        let keys = FileKeys::derive(&zeroize::Zeroizing::new([1; 32]), Uuid::nil());
+        Attachments::new(self.store.clone(), keys, seams).tidy().unwrap();
     }
 
     pub(crate) fn photo(&self, size: usize) -> NewAttachment {
@@ -83,9 +102,24 @@ impl Session {
         self.attachments.of(self.customer).unwrap()
     }
 
-    /// The files of the attachments.
+    /// The files of the attachments, without their sealed keys.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        RealDisk.list(&self.app.vault.attachments_path()).unwrap()
+        let mut files = RealDisk.list(&self.app.vault.attachments_path()).unwrap();
+        files.retain(|path| path.extension().is_none_or(|ending| ending != "key"));
+        files
+    }
+
+    /// The sealed keys beside them.
+    pub(crate) fn keys(&self) -> Vec<PathBuf> {
+        let mut files = RealDisk.list(&self.app.vault.attachments_path()).unwrap();
+        files.retain(|path| path.extension().is_some_and(|ending| ending == "key"));
+        files
+    }
+
+    /// That each file has its key beside it, as long as nothing was sent, and that there is nothing else.
+    pub(crate) fn has_keys(&self) -> bool {
+        let files: Vec<_> = self.files().iter().map(|path| path.with_extension("key")).collect();
+        files == self.keys()
     }
 
     /// The file of the attachment that is added next.

@@ -9,3 +9,4 @@ mod at_rest;
 mod damage;
 mod faults;
 mod kit;
+mod rescue;

@@ -17,6 +17,7 @@ pub(crate) use sweep::sweep;
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_core::device::{Device, DeviceEvent};
 use roundsman_core::platform::{BootTime, Clock, OsEntropy, SoftwareKeys};
+use roundsman_core::protocol::rescue_photo::next;
 use roundsman_core::rescue::SealedOutbox;
 use roundsman_core::store::{Store, StoreError, StoreKey};
 use roundsman_core::vault::{DatabaseKey, KdfCost, Passcode, Seams, Unlocked, Vault, VaultError};
@@ -226,13 +227,27 @@ impl App {
         Ok(events)
     }
 
-    /// Hands over the segments that wait for it, if the office takes them.
+    /// Hands over the segments and photos that wait for it, if the office takes them.
     fn hand_over(&self, office: &mut Office) -> Result<(), VaultError> {
         for segment in self.device.waiting_segments()? {
             let bytes = self.device.signed_segment(segment)?;
             if let Some(bytes) = bytes.filter(|_| office.takes_segments) {
                 office.take_segment(&bytes);
                 self.device.segment_stored(segment)?;
+            }
+        }
+        for file in self.device.waiting_photos(true)? {
+            let mut offset = None;
+            while let Some((bytes, size)) =
+                self.device.signed_part(file, offset)?.filter(|_| office.takes_segments)
+            {
+                let answer = office.take_part(&bytes);
+                if answer.stored {
+                    self.device.photo_stored(file)?;
+                    break;
+                }
+                offset = next(answer, size, offset);
+                assert!(offset.is_some(), "it gets no further");
             }
         }
         Ok(())

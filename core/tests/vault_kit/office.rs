@@ -3,6 +3,7 @@
 use ed25519_dalek::SigningKey;
 use roundsman_core::model::{DeviceId, OrgId, UserId};
 use roundsman_core::protocol::api::{Checkin, CheckinAnswer, DeviceState, Turn};
+use roundsman_core::protocol::attachment::UploadAnswer;
 use roundsman_core::protocol::audit::{Checkpoint, Head};
 use roundsman_core::protocol::command::{Command, Kind};
 use roundsman_core::protocol::envelope::{Domain, Envelope};
@@ -15,7 +16,9 @@ use roundsman_core::protocol::lease::Lease;
 use roundsman_core::protocol::policy::Policy;
 use roundsman_core::protocol::receipt::{Progress, Receipt, SignedReceipt, Trigger};
 use roundsman_core::protocol::rescue::{Segment, SignedSegment};
+use roundsman_core::protocol::rescue_photo::{SealedKey, SignedPart};
 use roundsman_core::protocol::root::{PublicKey, RoleKeys, Root};
+use roundsman_core::protocol::sealed_file::{Chunks, FileError, Header};
 use roundsman_core::protocol::sync::Mutation;
 use roundsman_core::protocol::ticket::SpkiPin;
 use roundsman_core::protocol::wipe_order::WipeOrder;
@@ -54,6 +57,8 @@ pub(crate) struct Office {
     pub(crate) takes_segments: bool,
     /// The segments that were handed over.
     segments: BTreeMap<Uuid, Vec<u8>>,
+    /// The files of photos that were handed over, with their sealed keys and how many bytes there will be.
+    photos: BTreeMap<Uuid, (Vec<u8>, Vec<u8>, u64)>,
     /// Gives a lease with each answer.
     pub(crate) leases: bool,
     /// Names the head of the commands in its leases, but keeps the commands back.
@@ -88,6 +93,7 @@ impl Office {
             confirms_escrow: true,
             takes_segments: true,
             segments: BTreeMap::new(),
+            photos: BTreeMap::new(),
             leases: false,
             withholds: false,
             policy: None,
@@ -299,6 +305,45 @@ impl Office {
             SignedSegment::open(bytes, self.device_key()).expect("the device has signed its segment");
         let id = Segment::read(&segment).expect("it is a segment").head.segment;
         self.segments.insert(id, segment);
+    }
+
+    /// Takes a part of a photo's file that waits for it.
+    pub(crate) fn take_part(&mut self, bytes: &[u8]) -> UploadAnswer {
+        let (sealed, part) =
+            SignedPart::open(bytes, self.device_key()).expect("the device has signed the part of its photo");
+        assert_eq!(sealed.head.org, ORG);
+        let (_, file, size) =
+            self.photos.entry(sealed.head.file).or_insert_with(|| (part.key, Vec::new(), part.size));
+        assert_eq!(*size, part.size);
+        if part.offset == file.len() as u64 {
+            file.extend(part.bytes);
+        }
+        UploadAnswer { received: file.len() as u64, stored: file.len() as u64 == *size }
+    }
+
+    /// The content of the photos that came whole, as the rescue key opens them, by attachment.
+    pub(crate) fn rescued_photos(&self) -> BTreeMap<Uuid, Vec<u8>> {
+        let whole = self.photos.values().filter(|(_, file, size)| file.len() as u64 == *size);
+        whole
+            .map(|(key, file, _)| {
+                let sealed = SealedKey::read(key).expect("it is a sealed key");
+                let opened =
+                    sealed.open(&hpke_seal::key_pair(&RESCUE_SEED).0).expect("the rescue key opens it");
+                let chunks = Chunks::of(Header::from_bytes(file).expect("it is a sealed file"));
+                assert_eq!(chunks.header().file, sealed.head.file);
+                let (mut content, mut chunk) = (Vec::new(), Vec::new());
+                for number in 0..chunks.header().chunks() {
+                    let read = |at: u64, into: &mut [u8]| {
+                        into.copy_from_slice(&file[at as usize..at as usize + into.len()]);
+                        Ok::<_, FileError>(into.len())
+                    };
+                    chunks.open(&opened.key, number, &mut chunk, read).expect("it opens");
+                    content.extend_from_slice(&chunk);
+                }
+                content.truncate(opened.size as usize);
+                (sealed.head.attachment, content)
+            })
+            .collect()
     }
 
     /// The device's key.

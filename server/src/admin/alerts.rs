@@ -5,6 +5,7 @@ use crate::devices::watch;
 use crate::sync::{PUT_BACK, apply};
 use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceId, UserId};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// What was noticed.
@@ -126,7 +127,10 @@ impl Admin {
         let wipes = self.wipe_proposals()?.len() as u64;
         let tx = self.app.storage.read()?;
         let alerts = tx.alerts(Pending::MOST as usize)?;
-        let rescue = tx.waiting_segments()?.len() as u64 + tx.rescued_waiting(None)?;
+        let devices: BTreeSet<DeviceId> = (tx.waiting_segments()?.iter().map(|waiting| waiting.device))
+            .chain(tx.waiting_photos()?.iter().map(|waiting| waiting.device))
+            .collect();
+        let rescue = devices.len() as u64 + tx.rescued_waiting(None)?;
         Ok(Pending {
             alerts: alerts.iter().filter(|alert| alert.seen_ms.is_none()).count() as u64,
             wipes: wipes.min(Pending::MOST),

@@ -200,6 +200,8 @@ fn receipt_view(device: &StoredDevice, stored: &StoredReceipt) -> ReceiptView {
                 add("Files removed", files.to_string());
                 add("Segments of unsent work handed over", rescue.segments.to_string());
                 add("Segments of unsent work destroyed", rescue.discarded.to_string());
+                add("Unsent photos handed over", rescue.photos.to_string());
+                add("Unsent photos destroyed", rescue.photos_discarded.to_string());
             }
             Progress::Refused { reason } => add("Reason", reason.clone()),
             Progress::SoftLocked | Progress::Locked | Progress::Unlocked => {}

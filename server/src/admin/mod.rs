@@ -45,7 +45,9 @@ pub use freeze::FreezeView;
 pub use import::{ImportError, ImportReport, Mapping, RowError, TerritoryFrom};
 pub use people::{NewUser, SecondFactor};
 pub use removed::RemovedView;
-pub use rescue::{DeviceRescue, RescueReport, RescueStanding, RescuedView, Taken, TakenAll, WaitingView};
+pub use rescue::{
+    DeviceRescue, PhotoStanding, RescueReport, RescueStanding, RescuedView, Taken, TakenAll, WaitingView,
+};
 pub use views::{
     ActView, CommandView, CustomerView, DeviceDetail, DeviceStatus, DeviceView, IssuedTicket, PostureView,
     ReceiptView, Session, SignedIn, UserView, VisitView,

@@ -2,14 +2,19 @@
 
 use super::records::customer_name;
 use super::{Admin, AdminError, actor_name, allow, record, time};
+use crate::attachments;
 use crate::records::load;
+use crate::refusal::Refusal;
 use crate::rescue::{self, RescueCounts};
-use crate::storage::{ReadTx, RescueFilter, RescueState, StoredRescue, WriteTx};
+use crate::storage::{
+    PhotoState, ReadTx, RescueFilter, RescueState, StorageError, StoredPhoto, StoredPhotos, StoredRescue,
+    StoredWaiting, WriteTx,
+};
 use crate::sync::apply;
 use chrono::{DateTime, Utc};
 use roundsman_model::customer::Customer;
 use roundsman_model::visit::Visit;
-use roundsman_model::{DeviceId, Entity, RuleError, UserId, Value};
+use roundsman_model::{DeviceId, Entity, Rev, RuleError, UserId, Value};
 use roundsman_protocol::rescue::SegmentError;
 use roundsman_protocol::sync::{Change, Outcome};
 use std::collections::HashMap;
@@ -28,6 +33,8 @@ pub struct WaitingView {
     pub segments: u64,
     /// How many changes they announce.
     pub changes: u64,
+    /// How many photos wait beside them.
+    pub photos: u64,
     /// When the last one came in.
     pub received_at: DateTime<Utc>,
 }
@@ -45,8 +52,44 @@ pub struct RescueStanding {
     pub dismissed: u64,
     /// Changes that the server had already.
     pub known: u64,
+    /// What became of photos.
+    pub photos: PhotoStanding,
     /// When the last of it came in.
     pub received_at: Option<DateTime<Utc>>,
+}
+
+/// What became of the photos that a device handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhotoStanding {
+    /// Not all of them has come yet.
+    pub coming: u64,
+    /// Nobody has opened their keys yet.
+    pub sealed: u64,
+    /// They are opened and wait for their records, or to be filed within the hour.
+    pub waiting: u64,
+    /// Their content is filed.
+    pub filed: u64,
+    /// The server had their content already.
+    pub known: u64,
+    /// They are not what their records say, or can't be read.
+    pub damaged: u64,
+}
+
+impl PhotoStanding {
+    fn of(photos: &[StoredPhoto]) -> Self {
+        let mut standing = Self::default();
+        for photo in photos {
+            *match photo.state {
+                PhotoState::Coming => &mut standing.coming,
+                PhotoState::Sealed => &mut standing.sealed,
+                PhotoState::Opened => &mut standing.waiting,
+                PhotoState::Filed => &mut standing.filed,
+                PhotoState::Known => &mut standing.known,
+                PhotoState::Damaged => &mut standing.damaged,
+            } += 1;
+        }
+        standing
+    }
 }
 
 /// What came of opening.
@@ -58,6 +101,8 @@ pub struct RescueReport {
     pub other_key: u64,
     /// Segments whose stored bytes are damaged; they wait on.
     pub unreadable: u64,
+    /// Photos that are sealed to another key; they wait on.
+    pub photos_other_key: u64,
 }
 
 /// What came of opening one device's segments.
@@ -120,6 +165,8 @@ pub struct RescuedView {
     pub reason: Option<String>,
     /// The fields it sets; none some time after it was settled.
     pub fields: Vec<(String, Value)>,
+    /// The record's version that its author saw; 0 if there was none, or some time after it was settled.
+    pub base: Rev,
 }
 
 /// What came of taking a change.
@@ -147,7 +194,19 @@ impl Admin {
     /// [`AdminError::Storage`].
     pub fn rescue_waiting(&self) -> Result<Vec<WaitingView>, AdminError> {
         let tx = self.app.storage.read()?;
-        tx.waiting_segments()?
+        let (photos, mut waiting) = (tx.waiting_photos()?, tx.waiting_segments()?);
+        for StoredPhotos { device, received_ms, .. } in &photos {
+            match waiting.iter_mut().find(|waiting| waiting.device == *device) {
+                Some(waiting) => waiting.received_ms = waiting.received_ms.max(*received_ms),
+                None => waiting.push(StoredWaiting {
+                    device: *device,
+                    segments: 0,
+                    changes: 0,
+                    received_ms: *received_ms,
+                }),
+            }
+        }
+        waiting
             .into_iter()
             .map(|waiting| {
                 let device = tx.device(waiting.device)?.ok_or(AdminError::NotFound)?;
@@ -157,6 +216,7 @@ impl Admin {
                     user_name: actor_name(tx.as_ref(), device.user)?,
                     segments: waiting.segments,
                     changes: waiting.changes,
+                    photos: photos.iter().find(|it| it.device == waiting.device).map_or(0, |it| it.photos),
                     received_at: time(waiting.received_ms),
                 })
             })
@@ -184,19 +244,24 @@ impl Admin {
                 RescueState::Known => standing.known += 1,
             }
         }
+        let photos = tx.photos(Some(device), None)?;
+        standing.photos = PhotoStanding::of(&photos);
+        let last = photos.iter().map(|photo| time(photo.moved_ms)).max();
+        standing.received_at = standing.received_at.max(last);
         Ok(standing)
     }
 
-    /// Opens every segment that waits with the private rescue key, and files the changes in them for review. Nothing
-    /// is applied; opening twice changes nothing. The key is used and not kept. What was opened 30 days ago or
-    /// earlier is deleted.
+    /// Opens every segment that waits with the private rescue key, and files the changes in them for review, and
+    /// the keys of photos that wait. Nothing is applied; opening twice changes nothing. The key is used and not kept. What
+    /// was opened 30 days ago or earlier is deleted.
     ///
     /// # Errors
-    /// [`AdminError::NotAllowed`]; [`AdminError::WrongRescueKey`] if segments wait and the key opens none of them.
+    /// [`AdminError::NotAllowed`]; [`AdminError::WrongRescueKey`] if something waits and the key opens none of it.
     pub fn open_rescue(&self, actor: UserId, rescue_private: &[u8; 32]) -> Result<RescueReport, AdminError> {
         let tx = self.app.storage.read()?;
         allow(tx.as_ref(), actor)?;
         let sealed = tx.sealed_segments()?;
+        let photos = tx.photos(None, Some(PhotoState::Sealed))?;
         drop(tx);
         let now = self.app.now();
         let mut report = RescueReport::default();
@@ -216,13 +281,39 @@ impl Admin {
                 Err(_) => report.unreadable += 1,
             }
         }
+        for photo in photos {
+            let mut tx = self.app.storage.write()?;
+            let device = tx.device(photo.device)?.ok_or(AdminError::NotFound)?;
+            let stored = tx.photo(device.id, photo.file)?.filter(|stored| stored.state == PhotoState::Sealed);
+            let Some(stored) = stored else { continue };
+            match rescue::open_photo(tx.as_mut(), stored, rescue_private, now)? {
+                Ok(counts) => {
+                    record(tx.as_mut(), actor, "open_rescued_photo", photo.attachment, now)?;
+                    tx.commit()?;
+                    report.add(device.id, device.name, counts);
+                }
+                Err(_) => report.photos_other_key += 1,
+            }
+        }
         let mut tx = self.app.storage.write()?;
         rescue::forget_old(tx.as_mut(), now)?;
         tx.commit()?;
-        if report.devices.is_empty() && report.other_key > 0 {
+        if report.devices.is_empty() && report.other_key + report.photos_other_key > 0 {
             return Err(AdminError::WrongRescueKey);
         }
         Ok(report)
+    }
+
+    /// Files the content of rescued photos whose keys are opened and whose records are here, as if their phones had sent
+    /// it. A running server does it by itself once an hour. Returns how many were filed.
+    ///
+    /// # Errors
+    /// [`AdminError::Storage`]. What can't be filed for now is tried again the next time.
+    pub async fn file_rescued_photos(&self) -> Result<u64, AdminError> {
+        attachments::file_rescued(&self.app).await.map_err(|refusal| match refusal {
+            Refusal::Storage(error) => AdminError::Storage(error),
+            _ => AdminError::Storage(StorageError::Damaged("photo")),
+        })
     }
 
     /// Rescued changes, by device and in the order in which they were made.
@@ -341,7 +432,7 @@ fn view(
     visits: &mut HashMap<Uuid, Uuid>,
 ) -> Result<RescuedView, AdminError> {
     let removes = rescue.mutation.as_ref().is_some_and(|mutation| mutation.change == Change::Delete);
-    let fields = rescue.mutation.map(|mutation| mutation.fields).unwrap_or_default();
+    let (fields, base) = rescue.mutation.map(|mutation| (mutation.fields, mutation.base)).unwrap_or_default();
     let customer = if rescue.entity == Visit::DEF.name {
         let named = fields.get("customer").and_then(id);
         if let Some(customer) = named {
@@ -374,6 +465,7 @@ fn view(
         state: rescue.state,
         reason: rescue.reason,
         fields: fields.into_iter().collect(),
+        base,
     })
 }
 

@@ -11,6 +11,7 @@ mod contents;
 mod give;
 mod housekeeping;
 mod place;
+mod rescued;
 mod seal;
 mod take;
 mod thumbnail;
@@ -22,6 +23,7 @@ pub(crate) use housekeeping::{
 };
 pub(crate) use place::open as open_place;
 pub use place::{AttachmentConfig, AttachmentLimits, AttachmentPlace, PlaceError, S3};
+pub(crate) use rescued::{PhotoPart, file_rescued, forget_old_photos, take_photo};
 pub(crate) use take::{Part, take};
 pub(crate) use thumbnail::thumbnail;
 

@@ -107,7 +107,7 @@ fn wanted(tx: &dyn ReadTx, attachment: Uuid, user: UserId) -> Result<StoredRecor
     if described(&record)?.author == user.0 { Ok(record) } else { Err(ErrorCode::NotFound.into()) }
 }
 
-fn described(record: &StoredRecord) -> Result<Attachment, StorageError> {
+pub(super) fn described(record: &StoredRecord) -> Result<Attachment, StorageError> {
     Attachment::from_fields(record.id, &record.fields).map_err(|_| StorageError::Damaged("attachment"))
 }
 
@@ -125,7 +125,7 @@ fn received(app: &App, sent: StoredContent, bytes: u64) -> Result<StoredContent,
 }
 
 /// Puts the content together and looks whether it is the right one.
-async fn finish(app: Arc<App>, content: StoredContent) -> Result<UploadAnswer, Refusal> {
+pub(super) async fn finish(app: Arc<App>, content: StoredContent) -> Result<UploadAnswer, Refusal> {
     let (size, object) = (content.size, content.object);
     let hash = match app.contents.assemble(&content).await {
         Ok(hash) => Some(hash),

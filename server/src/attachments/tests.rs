@@ -1,5 +1,7 @@
 //! What taking content in and giving it out promise.
 
+mod rescued;
+
 use super::contents::Contents;
 use super::{AttachmentLimits, AttachmentPlace, Part, give, open_place, sweep, take, thumbnail};
 use crate::app::App;

@@ -123,7 +123,14 @@ fn open(args: Open) -> Result<()> {
         .iter()
         .map(|device| {
             let counts = device.counts;
-            let numbers = [counts.changes, counts.filed, counts.already_applied, counts.void, counts.damaged];
+            let numbers = [
+                counts.changes,
+                counts.filed,
+                counts.already_applied,
+                counts.void,
+                counts.damaged,
+                counts.photos,
+            ];
             let texts = [device.device.to_string(), device.name.clone()];
             texts.into_iter().chain(numbers.map(|number| number.to_string())).collect()
         })
@@ -131,11 +138,27 @@ fn open(args: Open) -> Result<()> {
     if rows.is_empty() {
         println!("No unsent work waits to be opened.");
     } else {
-        table(&["device", "name", "changes", "filed", "already known", "void", "damaged"], 5, &rows);
+        table(
+            &["device", "name", "changes", "filed", "already known", "void", "damaged", "photos"],
+            6,
+            &rows,
+        );
         println!("\nNothing is applied yet: see `rescue list`, then `rescue take`.");
+        let total = report.total();
+        if total.photos > 0 {
+            println!(
+                "{} photos are opened: the running server files {} within the hour, and {} once their records are taken.",
+                total.photos,
+                total.photos - total.photos_waiting,
+                total.photos_waiting
+            );
+        }
     }
     if report.other_key > 0 {
         println!("{} segments are sealed to another rescue key and wait on.", report.other_key);
+    }
+    if report.photos_other_key > 0 {
+        println!("{} photos are sealed to another rescue key and wait on.", report.photos_other_key);
     }
     if report.unreadable > 0 {
         println!("{} segments are damaged and can't be opened.", report.unreadable);

@@ -153,6 +153,8 @@ struct DetailPage {
     own: Vec<Proof>,
     /// Changes that it handed over and nobody has opened.
     sealed: u64,
+    /// Photos that it handed over and nobody has opened.
+    photos: u64,
     /// Changes that were rescued from it and wait for a decision.
     rescued: u64,
     /// What was found wrong with its audit log.
@@ -212,6 +214,7 @@ pub(super) async fn detail(
             .collect(),
         own: detail.local_receipts.iter().enumerate().map(proof).collect(),
         sealed: rescue.sealed,
+        photos: rescue.photos.sealed,
         rescued: rescue.to_review,
         audit_faults: audit.faults.len(),
     };

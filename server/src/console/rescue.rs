@@ -31,6 +31,7 @@ struct WaitingRow {
     user: String,
     segments: String,
     changes: u64,
+    photos: u64,
     received: When,
 }
 
@@ -125,6 +126,7 @@ impl WaitingRow {
             user: waiting.user_name,
             segments: show::counted(waiting.segments, "segment"),
             changes: waiting.changes,
+            photos: waiting.photos,
             received: When::new(waiting.received_at, now),
         }
     }
@@ -205,6 +207,7 @@ pub(super) async fn open(
     let actor = visitor.id();
     match console.run(move |admin| admin.open_rescue(actor, &key)).await? {
         Ok(report) => {
+            console.file_photos();
             let done = Some(opened(&report));
             let visitor = Visitor { pending: console.ask(crate::Admin::pending).await?, ..visitor };
             let said = Said { done, error: None };
@@ -224,7 +227,7 @@ fn refusal(text: &str) -> Said {
 
 fn opened(report: &RescueReport) -> String {
     let total = report.total();
-    if total.segments == 0 {
+    if total.segments + total.photos + report.photos_other_key == 0 {
         return "Nothing was waiting.".to_owned();
     }
     let mut text = format!(
@@ -239,6 +242,19 @@ fn opened(report: &RescueReport) -> String {
         }
     }
     text.push('.');
+    if total.photos > 0 {
+        let now = total.photos - total.photos_waiting;
+        text.push_str(&format!(" {} opened", show::counted(total.photos, "photo")));
+        let parts = [(now, "filed now"), (total.photos_waiting, "filed once their records are here")];
+        for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            text.push_str(&format!(", {} {what}", show::count(count)));
+        }
+        text.push('.');
+    }
+    if report.photos_other_key > 0 {
+        let photos = show::counted(report.photos_other_key, "photo");
+        text.push_str(&format!(" Sealed to another key and still waiting: {photos}."));
+    }
     if report.other_key > 0 {
         let segments = show::counted(report.other_key, "segment");
         text.push_str(&format!(" Sealed to another key and still waiting: {segments}."));
@@ -247,6 +263,19 @@ fn opened(report: &RescueReport) -> String {
         text.push_str(&format!(" Damaged: {}.", show::counted(report.unreadable, "segment")));
     }
     text
+}
+
+impl Console {
+    /// Files rescued photos whose records are here now. Nobody waits for it, and what can't be filed yet is tried again
+    /// within the hour.
+    fn file_photos(&self) {
+        let admin = self.admin.clone();
+        tokio::spawn(async move {
+            if let Err(error) = admin.file_rescued_photos().await {
+                tracing::warn!(%error, "rescued photos could not be filed yet");
+            }
+        });
+    }
 }
 
 fn broken(error: MultipartError) -> PageError {
@@ -261,7 +290,10 @@ pub(super) async fn take(
 ) -> Result<Response, PageError> {
     let actor = visitor.id();
     match console.ask(move |admin| admin.take_rescued(actor, change)).await? {
-        Taken::Applied => Ok(done(Flash::RescuedTaken)),
+        Taken::Applied => {
+            console.file_photos();
+            Ok(done(Flash::RescuedTaken))
+        }
         Taken::Refused(reason) => {
             let said = refusal(&format!("It was refused and still waits: {reason}."));
             show_page(&console, &visitor, StatusCode::CONFLICT, false, said).await
@@ -278,6 +310,7 @@ pub(super) async fn take_all(
     let actor = visitor.id();
     let TakenAll { applied, refused } =
         console.ask(move |admin| admin.take_all_rescued(actor, DeviceId(device))).await?;
+    console.file_photos();
     if refused.is_empty() {
         return Ok(done(Flash::RescuedTaken));
     }

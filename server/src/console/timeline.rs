@@ -178,12 +178,18 @@ fn handed_over(command: &CommandView, rescue: &RescueStanding, now: DateTime<Utc
     let at = rescue.received_at.map(|at| When::new(at, now));
     match receipt {
         None if discard => Stage::waiting("Unsent work destroyed", "as the order says"),
-        None if rescue.sealed > 0 => {
-            Stage::waiting(TITLE, format!("{} so far", show::counted(rescue.sealed, "change")))
+        None if rescue.sealed + came(rescue) > 0 => {
+            let mut so_far = Vec::new();
+            for (count, what) in [(rescue.sealed, "change"), (came(rescue), "photo")] {
+                if count > 0 {
+                    so_far.push(show::counted(count, what));
+                }
+            }
+            Stage::waiting(TITLE, format!("{} so far", so_far.join(" and ")))
         }
         None => Stage::waiting(TITLE, "comes before the files are removed"),
-        Some(receipt) if receipt.segments > 0 => Stage::done(TITLE, became(rescue), at),
-        Some(receipt) if receipt.discarded > 0 => {
+        Some(receipt) if receipt.segments + receipt.photos > 0 => Stage::done(TITLE, became(rescue), at),
+        Some(receipt) if receipt.discarded + receipt.photos_discarded > 0 => {
             let note = if discard { "as the order says" } else { "the server did not take it for 30 days" };
             Stage::done("Unsent work destroyed", note.to_owned(), None)
         }
@@ -191,7 +197,13 @@ fn handed_over(command: &CommandView, rescue: &RescueStanding, now: DateTime<Utc
     }
 }
 
-/// Where handed over changes are now: `2 changes sealed, 3 to review, 1 taken`.
+/// Photos that came whole.
+fn came(rescue: &RescueStanding) -> u64 {
+    let photos = rescue.photos;
+    photos.sealed + photos.waiting + photos.filed + photos.known + photos.damaged
+}
+
+/// Where handed over changes and photos are now: `2 changes sealed, 3 to review, 1 taken, 4 photos filed`.
 fn became(rescue: &RescueStanding) -> String {
     let parts = [
         (rescue.sealed, "sealed: open it with the rescue key"),
@@ -200,10 +212,19 @@ fn became(rescue: &RescueStanding) -> String {
         (rescue.dismissed, "dismissed"),
         (rescue.known, "known already"),
     ];
-    let said: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", show::counted(*count, "change")))
-        .collect();
+    let photos = [
+        (rescue.photos.sealed, "sealed: open them with the rescue key"),
+        (rescue.photos.waiting, "opened, waiting for their records"),
+        (rescue.photos.filed, "filed"),
+        (rescue.photos.known, "known already"),
+        (rescue.photos.damaged, "damaged"),
+    ];
+    let say = |noun: &'static str| {
+        move |(count, what): &(u64, &str)| {
+            (*count > 0).then(|| format!("{} {what}", show::counted(*count, noun)))
+        }
+    };
+    let said: Vec<String> =
+        parts.iter().filter_map(say("change")).chain(photos.iter().filter_map(say("photo"))).collect();
     said.join(", ")
 }

@@ -26,6 +26,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use proof::Proofs;
 use roundsman_protocol::ErrorCode;
+use roundsman_protocol::rescue_photo::MAX_SIGNED_PART;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,10 @@ pub(crate) fn router(app: Arc<App>, seats: Arc<Seats>, nonce_key: Zeroizing<[u8;
         .route("/v1/poke", post(poke::post))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route("/v1/device/rescue", post(rescue::post).layer(DefaultBodyLimit::max(MAX_RESCUE)))
+        .route(
+            "/v1/device/rescue/photos/{file}/{offset}",
+            post(rescue::photo).layer(DefaultBodyLimit::max(MAX_SIGNED_PART)),
+        )
         .route("/v1/sync", post(sync::post).layer(DefaultBodyLimit::max(MAX_SYNC)))
         .route(
             "/v1/attachments/{id}/content/{offset}",

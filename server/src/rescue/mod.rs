@@ -1,7 +1,8 @@
 //! Unsent work that devices hand over, sealed to the organisation's rescue key.
 //!
 //! A segment is stored as it came: nothing here can read it. Whoever holds the rescue key opens it later
-//! ([`open`]), and each change then waits for somebody to take it into the records, or not.
+//! ([`open`]), and each change then waits for somebody to take it into the records, or not. The files of photos lie with
+//! the content of attachments; once a photo's key is opened ([`open_photo`]) its content is filed when its record is here.
 
 mod key;
 mod open;
@@ -11,8 +12,9 @@ pub(crate) mod tests;
 pub use key::rescue_key_from_text;
 pub use open::RescueCounts;
 
-pub(crate) use open::open;
+pub(crate) use open::{open, open_photo};
 
+use crate::attachments;
 use crate::keys::OrgKeys;
 use crate::refusal::Refusal;
 use crate::storage::{self, RescueState, StoredDevice, StoredSegment, WriteTx};
@@ -117,5 +119,6 @@ pub(crate) fn taken_before(
 
 /// Deletes what was opened or settled long enough ago.
 pub(crate) fn forget_old(tx: &mut dyn WriteTx, now: DateTime<Utc>) -> storage::Result<()> {
-    tx.forget_rescued((now - KEEP).timestamp_millis())
+    tx.forget_rescued((now - KEEP).timestamp_millis())?;
+    attachments::forget_old_photos(tx, now - KEEP, now)
 }

@@ -1,8 +1,14 @@
 //! Opening a segment, and filing what is in it.
 
-use crate::storage::{RescueState, Result, StoredDevice, StoredRescue, StoredSegment, WriteTx};
+use crate::records::load;
+use crate::storage::{
+    PhotoState, RescueState, Result, StoredDevice, StoredPhoto, StoredRescue, StoredSegment, WriteTx,
+};
 use chrono::{DateTime, Utc};
+use roundsman_model::Entity;
+use roundsman_model::attachment::Attachment;
 use roundsman_protocol::rescue::{OpenedChange, Segment, SegmentError, SignedSegment};
+use roundsman_protocol::rescue_photo::{PhotoError, SealedKey};
 use roundsman_protocol::sync::{Mutation, Outcome};
 use std::collections::{HashMap, HashSet};
 use std::ops::AddAssign;
@@ -23,6 +29,10 @@ pub struct RescueCounts {
     pub void: u64,
     /// Changes that can't be read any more.
     pub damaged: u64,
+    /// Photos whose keys were opened.
+    pub photos: u64,
+    /// Those of them that wait for their record: it is among the changes that nobody has taken yet, or not known at all.
+    pub photos_waiting: u64,
 }
 
 /// Opens one stored segment and files its changes, each once however often it comes. Nothing is applied.
@@ -56,6 +66,30 @@ pub(crate) fn open(
     Ok(Ok(filed))
 }
 
+/// Opens the key of one photo. Its content is filed afterwards, where the object storage is at hand, without the rescue
+/// key; until then the file's key is kept like those of contents.
+///
+/// The inner error says that this key does not open it, or that the stored bytes are damaged; nothing is written then.
+pub(crate) fn open_photo(
+    tx: &mut dyn WriteTx,
+    stored: StoredPhoto,
+    key: &[u8; 32],
+    now: DateTime<Utc>,
+) -> Result<std::result::Result<RescueCounts, PhotoError>> {
+    let opened = match SealedKey::read(&stored.sealed_key).and_then(|sealed| sealed.open(key)) {
+        Ok(opened) => opened,
+        Err(error) => return Ok(Err(error)),
+    };
+    let waits = load(tx, Attachment::DEF, stored.attachment)?.is_none();
+    tx.put_photo(&StoredPhoto {
+        state: PhotoState::Opened,
+        opened_key: opened.to_bytes(),
+        opened_ms: Some(now.timestamp_millis()),
+        ..stored
+    })?;
+    Ok(Ok(RescueCounts { photos: 1, photos_waiting: u64::from(waits), ..RescueCounts::default() }))
+}
+
 impl AddAssign for RescueCounts {
     fn add_assign(&mut self, other: Self) {
         self.segments += other.segments;
@@ -64,6 +98,8 @@ impl AddAssign for RescueCounts {
         self.already_applied += other.already_applied;
         self.void += other.void;
         self.damaged += other.damaged;
+        self.photos += other.photos;
+        self.photos_waiting += other.photos_waiting;
     }
 }
 

@@ -37,7 +37,8 @@ pub use people::{AdminAct, PeopleRead, PeopleWrite, StoredSession, StoredUser};
 pub use records::{LogEntry, LogRow, RecordsRead, RecordsWrite, StoredConflict, StoredRecord};
 pub use removed::{RemovedRead, RemovedWrite, StoredRemoval};
 pub use rescue::{
-    RescueFilter, RescueRead, RescueState, RescueWrite, StoredRescue, StoredSegment, StoredWaiting,
+    PhotoState, RescueFilter, RescueRead, RescueState, RescueWrite, StoredPhoto, StoredPhotos, StoredRescue,
+    StoredSegment, StoredWaiting,
 };
 
 pub(crate) use sql::contents_of;

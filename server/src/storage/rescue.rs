@@ -4,6 +4,7 @@ use super::{Result, StoredMutation};
 use roundsman_model::{DeviceId, DeviceSeq, UserId};
 use roundsman_protocol::sync::{Mutation, Outcome};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// A segment of a sealed outbox as stored.
 #[derive(Clone, Debug)]
@@ -36,6 +37,17 @@ pub struct StoredWaiting {
     /// How many changes they announce.
     pub changes: u64,
     /// When the last one came in: milliseconds since 1970.
+    pub received_ms: i64,
+}
+
+/// The photos that one device handed over whole and nobody has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPhotos {
+    /// The device.
+    pub device: DeviceId,
+    /// How many.
+    pub photos: u64,
+    /// When the last of them came in: milliseconds since 1970.
     pub received_ms: i64,
 }
 
@@ -87,6 +99,52 @@ pub struct StoredRescue {
     pub settled_ms: Option<i64>,
 }
 
+/// What became of a photo that was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhotoState {
+    /// Not all of it has come.
+    Coming,
+    /// All of it has come, and nobody has opened its key.
+    Sealed,
+    /// Its key is opened: its content can be filed once its record is here.
+    Opened,
+    /// Its content is filed.
+    Filed,
+    /// The server had the content already.
+    Known,
+    /// It is not what its record says, or can't be read.
+    Damaged,
+}
+
+/// The file of an attachment that was not sent, with its key, as stored.
+#[derive(Clone)]
+pub struct StoredPhoto {
+    /// The device that handed it over.
+    pub device: DeviceId,
+    /// The file's name.
+    pub file: Uuid,
+    /// The attachment.
+    pub attachment: Uuid,
+    /// The file's key, sealed to the rescue key, as it came.
+    pub sealed_key: Vec<u8>,
+    /// The random name that its bytes lie under.
+    pub object: Uuid,
+    /// The key that they are sealed with there; empty once they were deleted.
+    pub key: Zeroizing<Vec<u8>>,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Bytes that have come.
+    pub received: u64,
+    /// What became of it.
+    pub state: PhotoState,
+    /// The file's opened key, as long as its content is to be filed; else empty.
+    pub opened_key: Zeroizing<Vec<u8>>,
+    /// When something of it came last: milliseconds since 1970.
+    pub moved_ms: i64,
+    /// When its key was opened: milliseconds since 1970.
+    pub opened_ms: Option<i64>,
+}
+
 /// Which rescued changes to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RescueFilter {
@@ -118,6 +176,17 @@ pub trait RescueRead {
     fn rescued(&self, filter: &RescueFilter) -> Result<Vec<StoredRescue>>;
     /// How many changes of a device, or of all, wait for somebody; those whose commit did not happen don't count.
     fn rescued_waiting(&self, device: Option<DeviceId>) -> Result<u64>;
+    /// One photo that was handed over.
+    fn photo(&self, device: DeviceId, file: Uuid) -> Result<Option<StoredPhoto>>;
+    /// Those of a device, or of all, in this state, or in any, the first one first.
+    fn photos(&self, device: Option<DeviceId>, state: Option<PhotoState>) -> Result<Vec<StoredPhoto>>;
+    /// Those that nobody has opened, counted by device, the last one to come first.
+    fn waiting_photos(&self) -> Result<Vec<StoredPhotos>>;
+    /// How many bytes are kept or promised of one device's photos, a small one counted as 16 KiB.
+    fn photo_bytes(&self, device: DeviceId) -> Result<u64>;
+    /// Photos of which nothing came since then and which are not whole, and those opened before then; not those whose
+    /// record is among the changes that wait for somebody.
+    fn old_photos(&self, before_ms: i64) -> Result<Vec<StoredPhoto>>;
     /// The mutations of a device whose outcomes are kept.
     fn mutations(&self, device: DeviceId) -> Result<Vec<StoredMutation>>;
 }
@@ -128,6 +197,10 @@ pub trait RescueWrite {
     fn put_segment(&mut self, segment: &StoredSegment) -> Result<()>;
     /// Adds a change, or puts it in the place of the one of the same id.
     fn put_rescued(&mut self, rescue: &StoredRescue) -> Result<()>;
+    /// Adds a photo, or puts it in the place of the one of the same name.
+    fn put_photo(&mut self, photo: &StoredPhoto) -> Result<()>;
+    /// Forgets a photo, and with it its keys.
+    fn drop_photo(&mut self, device: DeviceId, file: Uuid) -> Result<()>;
     /// Notes that the device itself has brought a change that was waiting.
     fn rescued_arrived(&mut self, device: DeviceId, change: Uuid, at_ms: i64) -> Result<()>;
     /// Deletes the bytes of segments opened before a time, and the content of changes settled before it.

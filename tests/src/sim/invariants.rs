@@ -1,6 +1,6 @@
 //! What must hold when everybody is in step.
 
-use super::journal::{Book, Key, Sent};
+use super::journal::{Book, Key, Rescued, Sent};
 use super::template::TERRITORIES;
 use super::world::World;
 use roundsman_core::simulation::{self, PhoneRow, RowState};
@@ -218,7 +218,9 @@ impl World {
                             !conflicts(other).iter().any(|told| told.field == *field && told.lost_is_mine);
                         at > rev && took && other.fields.contains_key(field) && (saw(other) || by.0 == key.0)
                     });
-                    let rescued = book.rescued.contains(&(key.0, *record, field.clone()));
+                    let rescued = book.rescued.iter().any(|by| {
+                        (by.record, &by.field) == (*record, field) && (by.number == key.0 || by.base >= *rev)
+                    });
                     let by_office = book
                         .office
                         .iter()
@@ -302,9 +304,13 @@ impl World {
         self.counts.rescued += applied;
         let filter = RescueFilter { state: Some(RescueState::Taken), ..filter };
         let of_record = admin.rescued(&filter).expect("the server lists what was rescued").into_iter();
-        let fields = of_record
-            .flat_map(|view| view.fields.into_iter().map(move |(field, _)| (number, view.record, field)));
-        self.journal.open().rescued.extend(fields);
+        let mut book = self.journal.open();
+        for view in of_record {
+            let (record, base) = (view.record, view.base);
+            let fields = view.fields.into_iter().map(|(field, _)| Rescued { number, record, field, base });
+            book.rescued.extend(fields);
+        }
+        drop(book);
         self.note(format!("buried phone {slot}, {} rescued, {applied} taken", rescued.len()));
     }
 }

@@ -47,6 +47,16 @@ pub(super) struct OfficeEdit {
     pub(super) at: u64,
 }
 
+/// A field of a change that was taken out of a wiped device's sealed outbox.
+pub(super) struct Rescued {
+    /// The device's number.
+    pub(super) number: u32,
+    pub(super) record: Uuid,
+    pub(super) field: String,
+    /// The version its author saw.
+    pub(super) base: Rev,
+}
+
 /// Everything that is known from outside.
 #[derive(Default)]
 pub(super) struct Book {
@@ -62,8 +72,8 @@ pub(super) struct Book {
     /// Lost values that somebody has decided about: the record, the field, the value as JSON.
     pub(super) settled: BTreeSet<(Uuid, String, String)>,
     pub(super) office: Vec<OfficeEdit>,
-    /// What a wiped device had typed later and the office took: its number, the record, the field.
-    pub(super) rescued: BTreeSet<(u32, Uuid, String)>,
+    /// What a wiped device had typed later and the office took.
+    pub(super) rescued: Vec<Rescued>,
     /// Devices that are no more.
     pub(super) gone: BTreeSet<u32>,
     pub(super) findings: Vec<Finding>,

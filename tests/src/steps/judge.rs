@@ -3,6 +3,7 @@
 
 use super::office::Event;
 use super::phone::{App, OTHER, Phone, RIGHT, passcode};
+use super::scenarios::photo_of;
 use super::sweep::scratch;
 use anyhow::{Context, bail, ensure};
 use roundsman_core::model::visit::Visit;
@@ -56,6 +57,12 @@ impl Case<'_> {
             let visit = app.client.visits()?.get(*id)?.with_context(|| format!("visit {id} is lost"))?;
             wanted.kept_by(&visit)?;
         }
+        for (id, content) in self.photos() {
+            let reader = app.client.attachments()?.open(id)?;
+            let mut found = vec![0; content.len() + 1];
+            let count = reader.read_at(0, &mut found)?;
+            ensure!(found[..count] == content, "the content of photo {id} is another");
+        }
         ensure!(
             !app.client.customers()?.search("store", 3)?.is_empty() || app.client.customers()?.count()? == 0
         );
@@ -79,6 +86,14 @@ impl Case<'_> {
             ensure!(!left, "{} was removed and not overwritten", name.display());
         }
         Ok(())
+    }
+
+    /// The photos that were promised, before the scenario and in it, with their content.
+    fn photos(&self) -> BTreeMap<Uuid, Vec<u8>> {
+        let promised = self.phone.promised();
+        let lines = promised.iter().chain(self.said);
+        let photos = lines.filter_map(|line| line.strip_prefix("photo ")?.split_once(' '));
+        photos.filter_map(|(id, size)| Some((id.parse().ok()?, photo_of(size.parse().ok()?)))).collect()
     }
 
     /// What was promised of visits, before the scenario and in it.
@@ -382,6 +397,10 @@ pub(super) fn wiped(case: &Case<'_>) -> anyhow::Result<&'static str> {
     // Every promise was one change.
     let promised = case.phone.promised().iter().chain(case.said).filter(|line| line.contains(' ')).count();
     ensure!(app.office.changes() >= promised, "{} of {promised} changes were rescued", app.office.changes());
+    let rescued = app.office.photos();
+    for (id, content) in case.photos() {
+        ensure!(rescued.get(&id) == Some(&content), "photo {id} was not handed over");
+    }
     drop(app);
     let left = case.phone.names("vault");
     ensure!(left == ["tombstone"], "{left:?} is left");

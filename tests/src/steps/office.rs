@@ -18,6 +18,7 @@ use roundsman_model::{Bucket, Fields, Rev, Seq, Value};
 use roundsman_protocol::api::{
     Checkin, CheckinAnswer, EnrolAnswer, EnrolRequest, RootAnswer, TokenRequest, Tokens,
 };
+use roundsman_protocol::attachment::UploadAnswer;
 use roundsman_protocol::audit::Head as ChainHead;
 use roundsman_protocol::command::Kind;
 use roundsman_protocol::keys::DeviceKey;
@@ -51,6 +52,8 @@ pub enum Event {
     Mutations(Vec<Mutation>),
     /// A device that is being wiped hands over a segment of its sealed outbox (base64url).
     Segment(String),
+    /// It hands over a part of a photo's file (base64url).
+    PhotoPart(String),
     /// A device asks for new tokens.
     Token(TokenRequest),
     /// The administrator locks the device.
@@ -104,6 +107,11 @@ impl Books {
         }
     }
 
+    /// Takes a part of a photo's file in.
+    fn part(&mut self, part: &str) -> anyhow::Result<UploadAnswer> {
+        Ok(self.desk.take_part(&b64::decode(part).context("a part")?))
+    }
+
     /// Takes an event in. The answer is for a report.
     fn take(&mut self, event: &Event) -> anyhow::Result<Option<CheckinAnswer>> {
         match event {
@@ -118,6 +126,7 @@ impl Books {
             Event::Checkin(checkin) => return Ok(Some(self.answer(checkin))),
             Event::Mutations(mutations) => self.push(mutations),
             Event::Segment(segment) => self.desk.take_segment(&b64::decode(segment).context("a segment")?),
+            Event::PhotoPart(part) => drop(self.part(part)?),
             Event::Token(request) => self.renew(request),
             Event::Lock => drop(self.desk.order(Kind::Lock)),
             Event::Wipe => {
@@ -318,10 +327,16 @@ impl SavedOffice {
         books.complaints.iter().cloned().chain(books.desk.refusals()).collect()
     }
 
-    /// The records that changes were sent of, with the fields that they have together.
+    /// The content of the photos that were handed over, by attachment.
+    pub fn photos(&self) -> BTreeMap<Uuid, Vec<u8>> {
+        self.books().desk.rescued_photos()
+    }
+
+    /// The records that changes were sent of, but for attachments, with the fields that they have together.
     pub fn records(&self) -> BTreeMap<Uuid, Fields> {
         let mut records: BTreeMap<Uuid, Fields> = BTreeMap::new();
-        for mutation in self.books().sent.values() {
+        let books = self.books();
+        for mutation in books.sent.values().filter(|mutation| mutation.entity != "attachment") {
             records.entry(mutation.record).or_default().extend(mutation.fields.clone());
         }
         records
@@ -379,6 +394,12 @@ impl SavedOffice {
                 let stored = Segment::read(&signed)?.head.segment;
                 self.tell(Event::Segment(b64::encode(&request.body)))?;
                 serde_json::to_vec(&RescueAnswer { stored })?
+            }
+            path if path.starts_with("device/rescue/photos/") => {
+                let part = b64::encode(&request.body);
+                self.tell(Event::PhotoPart(part.clone()))?;
+                // It was taken; the same once more asks how far that is.
+                serde_json::to_vec(&self.books().part(&part)?)?
             }
             "sync" => {
                 let mut text = String::new();

@@ -7,6 +7,7 @@ use super::judge::{self, Case};
 use super::office::Event;
 use super::phone::{OTHER, Phone, RIGHT, passcode};
 use anyhow::{Context, ensure};
+use roundsman_core::attachments::{AttachedTo, AttachmentKind, NewAttachment};
 use roundsman_core::model::visit::Outcome;
 use roundsman_core::vault::VaultError;
 use roundsman_core::{Client, Error, State};
@@ -43,6 +44,8 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "visits", start: worked, act: visits, judge: judge::opens },
     Scenario { name: "visits before a wipe", start: worked, act: visits, judge: judge::rescued },
+    Scenario { name: "photos", start: visited, act: photos, judge: judge::opens },
+    Scenario { name: "photos before a wipe", start: visited, act: photos, judge: judge::rescued },
     Scenario { name: "push", start: worked, act: sync, judge: judge::opens },
     Scenario { name: "pull", start: before_pull, act: sync, judge: judge::opens },
     Scenario { name: "close", start: worked, act: close, judge: judge::opens },
@@ -58,6 +61,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "no more leash", start: leash_taken_off, act: unleash, judge: judge::off_the_leash },
     Scenario { name: "wipe", start: wipe_given, act: check_in, judge: judge::wiped },
     Scenario { name: "wipe while open", start: wipe_given, act: sync, judge: judge::wiped },
+    Scenario { name: "wipe with photos", start: photos_and_wipe_given, act: check_in, judge: judge::wiped },
     Scenario { name: "erase", start: worked, act: erase, judge: judge::erased },
     Scenario { name: "wipe while locked", start: locked_wipe_given, act: check_in, judge: judge::wiped },
 ];
@@ -198,6 +202,23 @@ fn wipe_given(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     phone.office(Event::Wipe)
 }
 
+/// A visit is there, and a photo of it.
+fn visited(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    enrolled(phone, say)?;
+    let app = phone.start()?;
+    app.unlock(RIGHT)?;
+    app.sync()?;
+    make_visits(&app.client, 1, say)?;
+    drop(app);
+    photos(phone, say)
+}
+
+fn photos_and_wipe_given(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    visited(phone, say)?;
+    photos(phone, say)?;
+    phone.office(Event::Wipe)
+}
+
 fn locked_wipe_given(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     locked(phone, say)?;
     phone.office(Event::Wipe)
@@ -270,6 +291,30 @@ fn visits(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
     let app = phone.start()?;
     app.unlock(RIGHT)?;
     make_visits(&app.client, 2, say)
+}
+
+/// A photo of the first visit, unlike the ones before.
+fn photos(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {
+    let app = phone.start()?;
+    app.unlock(RIGHT)?;
+    let today = app.office.now().date_naive();
+    let visit = app.client.visits()?.round(today)?.into_iter().next().context("a visit")?.visit.id;
+    let attachments = app.client.attachments()?;
+    let content = photo(attachments.of(visit)?.len());
+    let of = AttachedTo::Visit(visit);
+    let new = NewAttachment::new(of, AttachmentKind::Photo, "image/jpeg", content.len() as u64);
+    let added = attachments.add(&new, &mut &content[..])?;
+    Ok(say(format!("photo {} {}", added.id, content.len()))?)
+}
+
+/// The content of the photo with this number on a visit; its length tells which.
+fn photo(number: usize) -> Vec<u8> {
+    photo_of(3_000 + number)
+}
+
+/// The content of the photo of this length.
+pub(super) fn photo_of(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at / 5 + at + length) as u8).collect()
 }
 
 fn many_visits(phone: &Phone, say: Say<'_>) -> anyhow::Result<()> {

@@ -23,6 +23,11 @@ extension Attachments {
     public func fetch(_ id: UUID, onMoved: (@Sendable (Moved) -> Void)? = nil) async throws -> Attachment {
         try await cancellable { try await fetch(id: id, progress: onMoved.map(Following.init), cancel: $0) }
     }
+
+    /// A small picture of a photo whose content is on the server, as a JPEG; ends with its task. Fetched once and kept.
+    public func thumbnail(_ id: UUID) async throws -> Data {
+        try await cancellable { try await thumbnail(id: id, cancel: $0) }
+    }
 }
 
 /// The library reads it from one thread at a time.

@@ -103,6 +103,15 @@ public final class Roundsman: Sendable {
         try await cancellable { try await client.sync(progress: onStep.map(Steps.init), cancel: $0) }
     }
 
+    /// Checks everything on the device and with the server, and mends what it can; what was wrong is in the findings. Reads
+    /// everything once: for a screen of the app's, or now and then while the phone is charged. Ends with its task.
+    /// `onChecked` is called from a thread of the library with how much of a part is done, of how much.
+    public func verify(
+        onChecked: (@Sendable (CheckedPart, UInt64, UInt64) -> Void)? = nil
+    ) async throws -> Verified {
+        try await cancellable { try await client.verify(progress: onChecked.map(Checks.init), cancel: $0) }
+    }
+
     /// Reports to the server and carries out the administrator's commands. Needs no passcode: call it from the
     /// background, while locked, and during a wipe.
     @discardableResult
@@ -150,6 +159,18 @@ private final class Steps: SyncProgress {
 
     func step(step: SyncStep) {
         onStep(step)
+    }
+}
+
+private final class Checks: CheckProgress {
+    private let onChecked: @Sendable (CheckedPart, UInt64, UInt64) -> Void
+
+    init(_ onChecked: @escaping @Sendable (CheckedPart, UInt64, UInt64) -> Void) {
+        self.onChecked = onChecked
+    }
+
+    func checked(part: CheckedPart, done: UInt64, of: UInt64) {
+        onChecked(part, done, of)
     }
 }
 

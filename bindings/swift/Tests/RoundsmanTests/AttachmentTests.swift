@@ -80,6 +80,66 @@ final class AttachmentTests: RigTestCase {
         XCTAssertEqual(sent.files, 1)
     }
 
+    func testASmallPictureIsFetchedOnceAndKept() async throws {
+        let (ana, bo) = (try await enrolled("ana"), try await enrolled("bo"))
+        let visit = try await ana.visit()
+        let new = NewAttachment(of: .visit(id: visit.id), kind: .photo, mediaType: "image/png")
+        let drawn = try await ana.attachments.add(new: new, content: drawing)
+        let noPicture = try await ana.attachments.add(new: photo(of: visit), content: picture)
+        await fails(with: .Attachment(reason: .notSentYet)) { _ = try await ana.attachments.thumbnail(drawn.id) }
+        try await ana.sync()
+        try await ana.attachments.send()
+        try await bo.sync()
+        let none = try await bo.attachments.keptThumbnail(id: drawn.id)
+        XCTAssertNil(none)
+        let small = try await bo.attachments.thumbnail(drawn.id)
+        XCTAssertEqual(Array(small.prefix(2)), [0xff, 0xd8], "a JPEG")
+        let kept = try await bo.attachments.keptThumbnail(id: drawn.id)
+        XCTAssertEqual(kept, small)
+        await fails(with: .Attachment(reason: .noThumbnail)) {
+            _ = try await bo.attachments.thumbnail(noPicture.id)
+        }
+    }
+
+    func testADamagedPhotoIsAFindingThatSaysWhatToDo() async throws {
+        let ana = try await enrolled("ana")
+        let added = try await ana.attachments.add(new: photo(of: ana.visit()), content: picture)
+        try await ana.sync()
+        try await ana.attachments.send()
+        try await ana.sync()
+        let parts = Shared<[CheckedPart]>([])
+        let sound = try await ana.verify { part, _, _ in parts.change { $0.append(part) } }
+        XCTAssertEqual(sound.findings, [])
+        XCTAssertEqual([sound.attachments, sound.attachmentBytes], [1, UInt64(picture.count)])
+        XCTAssertEqual(parts.read().first, .store)
+        XCTAssertEqual(parts.read().last, .server)
+        guard case .compared(let buckets, _) = sound.server else { return XCTFail("\(sound.server)") }
+        XCTAssertGreaterThan(buckets, 0)
+
+        let file = try XCTUnwrap(files(under: folder).first { $0.path.contains("/att/") })
+        var bytes = try Data(contentsOf: file)
+        bytes[bytes.count / 2] &+= 1
+        try bytes.write(to: file)
+        let found = try await ana.verify().findings
+        XCTAssertEqual(found.map(\.fault), [.attachment(id: added.id)])
+        XCTAssertEqual(found.map(\.toDo), [.fetchAgain])
+        ana.lock()
+        await fails(with: .Locked) { _ = try await ana.verify() }
+    }
+
+    /// The files in a folder and in those inside it.
+    private func files(under folder: URL) -> [URL] {
+        let all = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: [.isRegularFileKey])
+        let urls = (all?.allObjects ?? []).compactMap { $0 as? URL }
+        return urls.filter { (try? $0.resourceValues(forKeys: [.isRegularFileKey]))?.isRegularFile == true }
+    }
+
+    /// A PNG of 64 by 32 pixels.
+    private let drawing = Data(base64Encoded:
+        "iVBORw0KGgoAAAANSUhEUgAAAEAAAAAgCAAAAACH9iFYAAAAYElEQVR42mNgYOHgERCRkFFQ0dAxMLGwcXDx8AkIiYhJSMnIKSip" +
+        "qGlo6eiZMGXGnAVLVqzZsGXHngNHTpy5cOXGnQdPXrz58OXHH4ZRA0YNGDVg1IBRA0YNGDVguBkAAE2b8C4hf07QAAAAAElFTkSu" +
+        "QmCC")!
+
     private func photo(of visit: Visit) -> NewAttachment {
         NewAttachment(of: .visit(id: visit.id), kind: .photo, mediaType: "image/webp")
     }

@@ -2,11 +2,15 @@
 
 use super::{Browser, Page, org_with_phone};
 use crate::rescue::tests::{Outbox, hand_over};
+use crate::storage::{PhotoState, StoredPhoto};
 use crate::testkit::{Org, Phone, TestResult};
 use reqwest::{Method, StatusCode};
 use roundsman_protocol::audit::{Action, AuditReport, Head, head_message};
 use roundsman_protocol::b64;
+use roundsman_protocol::rescue_photo::{PhotoHead, SealedKey};
+use roundsman_protocol::sealed_file::FileKey;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// The customer of the organisation.
 fn store(org: &Org) -> TestResult<Uuid> {
@@ -124,5 +128,47 @@ async fn an_audit_log_is_listed_and_its_faults_stand_on_top() -> TestResult {
     assert!(browser.get(&log).await?.text.contains("The end of the audit log is missing."));
     let device = browser.get(&format!("/console/devices/{}", phone.id)).await?;
     assert!(device.text.contains("Can't be trusted"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn photos_are_counted_where_they_wait_and_opened_with_the_same_key() -> TestResult {
+    let (org, phone) = org_with_phone("Corner")?;
+    let head = PhotoHead {
+        org: org.keys()?.org(),
+        device: phone.id,
+        attachment: Uuid::from_u128(8),
+        file: Uuid::from_u128(9),
+    };
+    let rescue_key = org.first.rescue.public().0;
+    let mut tx = org.app.storage.write()?;
+    tx.put_photo(&StoredPhoto {
+        device: phone.id,
+        file: head.file,
+        attachment: head.attachment,
+        sealed_key: SealedKey::seal([9; 32], &rescue_key, &head, &FileKey::new([6; 32]), 7)?,
+        object: Uuid::from_u128(10),
+        key: Zeroizing::new(vec![1; 32]),
+        size: 80,
+        received: 80,
+        state: PhotoState::Sealed,
+        opened_key: Zeroizing::default(),
+        moved_ms: org.now().timestamp_millis(),
+        opened_ms: None,
+    })?;
+    tx.commit()?;
+    let mut browser = Browser::signed_in(&org).await?;
+    let device = format!("/console/devices/{}", phone.id);
+    let page = browser.get(&device).await?;
+    assert!(page.text.contains("Handed over, sealed") && page.text.contains("1 photo<"));
+    let page = browser.get("/console/rescue").await?;
+    assert!(page.text.contains("<td data-label=\"Photos\" class=\"number\">1</td>"));
+    assert_eq!(org.admin.pending()?.rescue, 1, "a phone of which only photos came waits too");
+    let csrf = page.csrf().to_owned();
+    let other = send_key(&mut browser, &csrf, &b64::encode([1; 32]), "").await?;
+    assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let page = send_key(&mut browser, &csrf, &org.first.rescue.to_text(), "").await?;
+    assert!(page.text.contains("1 photo opened, 1 filed once their records are here."), "{}", page.text);
+    assert_eq!(org.admin.rescue_standing(phone.id)?.photos.waiting, 1);
     Ok(())
 }

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_bucket_sums.sql"),
     include_str!("migrations/0004_attachments.sql"),
     include_str!("migrations/0005_abandoned_contents.sql"),
+    include_str!("migrations/0006_rescued_photos.sql"),
 ];
 
 /// Takes the place of the one writer until the transaction ends. The lock is of the schema: other organisations in other

@@ -2,12 +2,13 @@
 
 use super::{Row, Tx, blob, by_name, bytes, id, json, name_of, number, params, to_json};
 use crate::storage::{
-    RescueFilter, RescueRead, RescueState, RescueWrite, Result, StorageError, StoredMutation, StoredRescue,
-    StoredSegment, StoredWaiting,
+    PhotoState, RescueFilter, RescueRead, RescueState, RescueWrite, Result, StorageError, StoredMutation,
+    StoredPhoto, StoredPhotos, StoredRescue, StoredSegment, StoredWaiting,
 };
 use roundsman_model::{DeviceId, DeviceSeq, UserId};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 const STATES: [(RescueState, &str); 4] = [
     (RescueState::NeedsReview, "needs_review"),
@@ -15,6 +16,60 @@ const STATES: [(RescueState, &str); 4] = [
     (RescueState::Dismissed, "dismissed"),
     (RescueState::Known, "known"),
 ];
+
+const PHOTO_STATES: [(PhotoState, &str); 6] = [
+    (PhotoState::Coming, "coming"),
+    (PhotoState::Sealed, "sealed"),
+    (PhotoState::Opened, "opened"),
+    (PhotoState::Filed, "filed"),
+    (PhotoState::Known, "known"),
+    (PhotoState::Damaged, "damaged"),
+];
+
+/// What a secret of a photo is stored under.
+fn label(what: &str, device: DeviceId, file: Uuid) -> String {
+    format!("{what}/{device}/{file}")
+}
+
+impl Tx<'_> {
+    fn stored_photo(&self, row: &Row<'_>) -> Result<StoredPhoto> {
+        let (device, file) = (DeviceId(id(row, "device")?), id(row, "file")?);
+        let secret = |what: &str, column: &str| {
+            let stored = Zeroizing::new(row.get::<_, Vec<u8>>(column)?);
+            if stored.is_empty() {
+                Ok(stored)
+            } else {
+                self.database.opened(&label(what, device, file), stored)
+            }
+        };
+        Ok(StoredPhoto {
+            device,
+            file,
+            attachment: id(row, "attachment")?,
+            sealed_key: row.get("sealed_key")?,
+            object: id(row, "object")?,
+            key: secret("rescued-photo", "key")?,
+            size: number(row, "size")?,
+            received: number(row, "received")?,
+            state: by_name(&PHOTO_STATES, &row.get::<_, String>("state")?)?,
+            opened_key: secret("rescued-key", "opened_key")?,
+            moved_ms: row.get("moved_ms")?,
+            opened_ms: row.get("opened_ms")?,
+        })
+    }
+
+    fn secret(
+        &self,
+        what: &str,
+        photo: &StoredPhoto,
+        secret: &Zeroizing<Vec<u8>>,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        if secret.is_empty() {
+            return Ok(Zeroizing::new(Vec::new()));
+        }
+        self.database.sealed(&label(what, photo.device, photo.file), secret)
+    }
+}
 
 fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
@@ -120,6 +175,52 @@ impl RescueRead for Tx<'_> {
         Ok(self.one(sql, params![device], |row| number(row, "n"))?.unwrap_or(0))
     }
 
+    fn photo(&self, device: DeviceId, file: Uuid) -> Result<Option<StoredPhoto>> {
+        let sql = "SELECT * FROM rescued_photo WHERE device = ?1 AND file = ?2";
+        self.one(sql, params![blob(&device.0), blob(&file)], |row| self.stored_photo(row))
+    }
+
+    fn photos(&self, device: Option<DeviceId>, state: Option<PhotoState>) -> Result<Vec<StoredPhoto>> {
+        let state = state.map(|state| name_of(&PHOTO_STATES, &state)).transpose()?;
+        let sql =
+            "SELECT * FROM rescued_photo WHERE device = coalesce(?1, device) AND state = coalesce(?2, state)
+                   ORDER BY n";
+        self.all(sql, params![device.as_ref().map(|device| blob(&device.0)), state], |row| {
+            self.stored_photo(row)
+        })
+    }
+
+    fn waiting_photos(&self) -> Result<Vec<StoredPhotos>> {
+        self.all(
+            "SELECT device, count(*) AS photos, max(moved_ms) AS received_ms FROM rescued_photo
+             WHERE state = 'sealed' GROUP BY device ORDER BY max(moved_ms) DESC, device",
+            params![],
+            |row| {
+                Ok(StoredPhotos {
+                    device: DeviceId(id(row, "device")?),
+                    photos: number(row, "photos")?,
+                    received_ms: row.get("received_ms")?,
+                })
+            },
+        )
+    }
+
+    fn photo_bytes(&self, device: DeviceId) -> Result<u64> {
+        let sql = "SELECT CAST(coalesce(sum(CASE WHEN size > 16384 THEN size ELSE 16384 END), 0) AS BIGINT)
+                   AS total FROM rescued_photo
+                   WHERE device = ?1 AND state IN ('coming', 'sealed', 'opened')";
+        Ok(self.one(sql, params![blob(&device.0)], |row| number(row, "total"))?.unwrap_or(0))
+    }
+
+    fn old_photos(&self, before_ms: i64) -> Result<Vec<StoredPhoto>> {
+        let sql = "SELECT * FROM rescued_photo
+                   WHERE (opened_ms < ?1 OR (state = 'coming' AND moved_ms < ?1)) AND NOT EXISTS (
+                      SELECT 1 FROM rescued WHERE record = rescued_photo.attachment
+                      AND rescued.state = 'needs_review' AND rescued.void = 0
+                   ) ORDER BY n";
+        self.all(sql, params![before_ms], |row| self.stored_photo(row))
+    }
+
     fn mutations(&self, device: DeviceId) -> Result<Vec<StoredMutation>> {
         self.all("SELECT * FROM mutation WHERE device = ?1 ORDER BY seq", params![blob(&device.0)], |row| {
             Ok(StoredMutation {
@@ -181,6 +282,41 @@ impl RescueWrite for Tx<'_> {
                 rescue.settled_ms
             ],
         )?;
+        Ok(())
+    }
+
+    fn put_photo(&mut self, photo: &StoredPhoto) -> Result<()> {
+        let key = self.secret("rescued-photo", photo, &photo.key)?;
+        let opened_key = self.secret("rescued-key", photo, &photo.opened_key)?;
+        self.run(
+            "INSERT INTO rescued_photo (device, file, attachment, sealed_key, object, key, size, received, state,
+             opened_key, moved_ms, opened_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (device, file) DO UPDATE SET attachment = excluded.attachment,
+             sealed_key = excluded.sealed_key, object = excluded.object, key = excluded.key, size = excluded.size,
+             received = excluded.received, state = excluded.state, opened_key = excluded.opened_key,
+             moved_ms = excluded.moved_ms, opened_ms = excluded.opened_ms",
+            params![
+                blob(&photo.device.0),
+                blob(&photo.file),
+                blob(&photo.attachment),
+                photo.sealed_key,
+                blob(&photo.object),
+                &*key,
+                photo.size as i64,
+                photo.received as i64,
+                name_of(&PHOTO_STATES, &photo.state)?,
+                &*opened_key,
+                photo.moved_ms,
+                photo.opened_ms
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn drop_photo(&mut self, device: DeviceId, file: Uuid) -> Result<()> {
+        let sql = "DELETE FROM rescued_photo WHERE device = ?1 AND file = ?2";
+        self.run(sql, params![blob(&device.0), blob(&file)])?;
         Ok(())
     }
 

@@ -3,11 +3,11 @@
 use super::{Place, customer, id, put};
 use crate::admin::{AlertKind, DeviceStatus};
 use crate::storage::{
-    AdminAct, Columns, CommandState, EnrolmentState, LogEntry, ProposalState, RefreshToken, RescueFilter,
-    RescueState, Storage, StoredAlert, StoredApproval, StoredCommand, StoredConflict, StoredDevice,
-    StoredEnrolment, StoredEntry, StoredFault, StoredForm, StoredHead, StoredMutation, StoredProposal,
-    StoredReceipt, StoredRecord, StoredRemoval, StoredRescue, StoredSegment, StoredSession, StoredShare,
-    StoredTicket, StoredUser, StoredWatch,
+    AdminAct, Columns, CommandState, EnrolmentState, LogEntry, PhotoState, ProposalState, RefreshToken,
+    RescueFilter, RescueState, Storage, StoredAlert, StoredApproval, StoredCommand, StoredConflict,
+    StoredDevice, StoredEnrolment, StoredEntry, StoredFault, StoredForm, StoredHead, StoredMutation,
+    StoredPhoto, StoredProposal, StoredReceipt, StoredRecord, StoredRemoval, StoredRescue, StoredSegment,
+    StoredSession, StoredShare, StoredTicket, StoredUser, StoredWatch,
 };
 use crate::testkit::TestResult;
 use chrono::NaiveDate;
@@ -59,6 +59,31 @@ fn visit(n: u128, day: &str, rep: u128, stop: Option<i64>, started: Option<i64>)
         fields.insert("started_at".to_owned(), Value::Int(started));
     }
     StoredRecord { entity: "visit".into(), fields, ..customer(n, "", "") }
+}
+
+fn rescued_photo(n: u128, device: u8, state: PhotoState, opened_ms: Option<i64>) -> StoredPhoto {
+    StoredPhoto {
+        device: DeviceId(id(u128::from(device))),
+        file: id(n),
+        attachment: id(n + 100),
+        sealed_key: vec![n as u8; 3],
+        object: id(n + 200),
+        key: Zeroizing::new(vec![n as u8; 32]),
+        size: 20_000 + n as u64,
+        received: 9,
+        state,
+        opened_key: Zeroizing::new(if opened_ms.is_some() { vec![4; 40] } else { vec![] }),
+        moved_ms: n as i64,
+        opened_ms,
+    }
+}
+
+/// All of a photo, secrets too: they are of a test.
+fn all_of(photo: &StoredPhoto) -> impl Debug + use<> {
+    let StoredPhoto { device, file, attachment, object, size, received, state, moved_ms, opened_ms, .. } =
+        *photo;
+    let bytes = [&photo.sealed_key, &*photo.key, &*photo.opened_key].map(Clone::clone);
+    (device, file, attachment, object, (size, received, state, moved_ms, opened_ms), bytes)
 }
 
 fn rescue(n: u128, device: u8, commit: u64, state: RescueState, void: bool) -> StoredRescue {
@@ -329,6 +354,24 @@ fn work(storage: &dyn Storage) -> TestResult {
     tx.rescued_arrived(one, id(64), 70)?;
     tx.rescued_arrived(two, id(63), 70)?;
     tx.forget_rescued(50)?;
+    for photo in [
+        rescued_photo(70, 1, PhotoState::Coming, None),
+        rescued_photo(71, 1, PhotoState::Sealed, None),
+        rescued_photo(72, 2, PhotoState::Sealed, None),
+        rescued_photo(73, 2, PhotoState::Coming, Some(7)),
+        rescued_photo(74, 2, PhotoState::Filed, Some(40)),
+        rescued_photo(75, 2, PhotoState::Known, Some(90)),
+        rescued_photo(76, 2, PhotoState::Damaged, Some(90)),
+        // In the place of the one before.
+        StoredPhoto { size: 5, received: 5, ..rescued_photo(73, 2, PhotoState::Opened, Some(8)) },
+        // Its record is among the changes that wait.
+        StoredPhoto { attachment: id(60), ..rescued_photo(77, 2, PhotoState::Opened, Some(8)) },
+        StoredPhoto { key: Zeroizing::default(), ..rescued_photo(78, 2, PhotoState::Filed, None) },
+    ] {
+        tx.put_photo(&photo)?;
+    }
+    tx.drop_photo(two, id(76))?;
+    tx.drop_photo(one, id(72))?;
 
     // The audit log.
     for n in 1..=3 {
@@ -489,6 +532,19 @@ fn answers(storage: &dyn Storage) -> TestResult<Vec<String>> {
             }
         }
         tell("waiting", &tx.rescued_waiting(device)?);
+    }
+
+    for device in [None, Some(one), Some(two)] {
+        for state in [None, Some(PhotoState::Sealed), Some(PhotoState::Opened), Some(PhotoState::Damaged)] {
+            let photos = tx.photos(device, state)?;
+            tell("photos", &photos.iter().map(all_of).collect::<Vec<_>>());
+        }
+    }
+    let photo = |device: DeviceId, n: u128| tx.photo(device, id(n)).map(|it| it.as_ref().map(all_of));
+    tell("photo", &(photo(two, 78)?, photo(two, 73)?, photo(two, 70)?));
+    tell("photo bytes", &(tx.photo_bytes(one)?, tx.photo_bytes(two)?, tx.waiting_photos()?));
+    for before_ms in [8, 41, 71] {
+        tell("old photos", &tx.old_photos(before_ms)?.iter().map(|it| it.file).collect::<Vec<_>>());
     }
 
     tell("head", &(tx.audit_head(one)?, tx.audit_head(two)?));

@@ -179,6 +179,20 @@ class Roundsman internal constructor(private val client: RoundsmanClient) : Auto
     }
 
     /**
+     * Checks everything on the device and with the server, and mends what it can; what was wrong is in the findings. Reads
+     * everything once: for a screen of the app's, or now and then while the phone is charged. [onChecked] is called from a
+     * thread of the library with how much of a part is done, of how much.
+     */
+    suspend fun verify(onChecked: ((CheckedPart, ULong, ULong) -> Unit)? = null): Verified = following {
+        val progress = onChecked?.let {
+            object : CheckProgress {
+                override fun checked(part: CheckedPart, done: ULong, of: ULong) = it(part, done, of)
+            }
+        }
+        client.verify(progress)
+    }
+
+    /**
      * Reports to the server and carries out the administrator's commands. Needs no passcode: call it from the
      * background, while locked, and during a wipe.
      */

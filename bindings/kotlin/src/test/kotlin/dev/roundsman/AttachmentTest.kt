@@ -1,16 +1,20 @@
 package dev.roundsman
 
+import java.awt.image.BufferedImage
 import java.io.ByteArrayInputStream
+import java.io.ByteArrayOutputStream
 import java.io.IOException
 import java.io.InputStream
 import java.util.UUID
 import java.util.concurrent.ConcurrentLinkedQueue
+import javax.imageio.ImageIO
 import kotlin.random.Random
 import kotlin.test.Test
 import kotlin.test.assertContentEquals
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertFalse
+import kotlin.test.assertIs
 import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
@@ -127,6 +131,58 @@ class AttachmentTest {
         assertFalse(placeless.contentEquals(jpegWithPlace()))
         val kept = ana.attachments.add(new.copy(keepPlace = true), jpegWithPlace())
         assertContentEquals(jpegWithPlace(), ana.attachments.read(kept.id))
+    }
+
+    @Test
+    fun `a small picture of a photo that the server has is fetched once and kept`() = onRig { rig ->
+        val ana = rig.enrolled("ana")
+        val bo = rig.enrolled("bo")
+        val visit = ana.visit()
+        val photo = ana.attachments.add(photoOf(visit).copy(mediaType = "image/jpeg"), shelf())
+        val noPicture = ana.attachments.add(photoOf(visit), picture)
+        assertEquals(AttachmentFlaw.NotSentYet, flaw { ana.attachments.thumbnail(photo.id) })
+        ana.sync()
+        ana.attachments.send()
+        bo.sync()
+        assertNull(bo.attachments.keptThumbnail(photo.id))
+        val small = bo.attachments.thumbnail(photo.id)
+        val drawn = assertNotNull(ImageIO.read(ByteArrayInputStream(small)))
+        assertEquals(listOf(320, 160), listOf(drawn.width, drawn.height))
+        assertContentEquals(small, bo.attachments.keptThumbnail(photo.id))
+        assertEquals(AttachmentFlaw.NoThumbnail, flaw { bo.attachments.thumbnail(noPicture.id) })
+    }
+
+    @Test
+    fun `a damaged photo is a finding that says what to do, and a sound vault has none`() = onRig { rig ->
+        val ana = rig.enrolled("ana")
+        val photo = ana.attachments.add(photoOf(ana.visit()), picture)
+        ana.sync()
+        ana.attachments.send()
+        ana.sync()
+        val parts = ConcurrentLinkedQueue<CheckedPart>()
+        val sound = ana.verify { part, _, _ -> parts.add(part) }
+        assertEquals(emptyList(), sound.findings)
+        assertEquals(listOf(1uL, picture.size.toULong()), listOf(sound.attachments, sound.attachmentBytes))
+        assertTrue(sound.rows > 0uL && sound.auditEntries > 0uL)
+        assertTrue(assertIs<ServerCheck.Compared>(sound.server).buckets > 0uL)
+        assertEquals(CheckedPart.entries.toSet(), parts.toSet())
+
+        val file = rig.folder("ana").resolve("att").toFile().walk().filter { it.isFile }.single()
+        file.writeBytes(file.readBytes().also { it[it.size / 2] = (it[it.size / 2] + 1).toByte() })
+        val finding = ana.verify().findings.single()
+        assertEquals(Fault.Attachment(photo.id), finding.fault)
+        assertTrue(finding.mended && finding.words.isNotBlank())
+        assertEquals(ToDo.FETCH_AGAIN, finding.toDo)
+        assertFalse(assertNotNull(ana.attachments.get(photo.id)).here)
+        ana.lock()
+        assertFailsWith<RoundsmanException.Locked> { ana.verify() }
+    }
+
+    /** A JPEG of 800 by 400 pixels. */
+    private fun shelf(): ByteArray {
+        val image = BufferedImage(800, 400, BufferedImage.TYPE_INT_RGB)
+        for (x in 0 until 800) for (y in 0 until 400) image.setRGB(x, y, x * 7 + y * 256)
+        return ByteArrayOutputStream().also { ImageIO.write(image, "jpg", it) }.toByteArray()
     }
 
     /** The least of a JPEG that has a GPS directory, which says that it was taken north of the equator. */

@@ -32,7 +32,7 @@ fn seal(content: &[u8]) -> Vec<u8> {
     seal_with(Header::new(FILE, [9; PREFIX], content.len() as u64), content)
 }
 
-fn at(file: &[u8]) -> impl Fn(u64, &mut [u8]) -> io::Result<usize> {
+fn at(file: &[u8]) -> impl Fn(u64, &mut [u8]) -> Result<usize, FileError> {
     |from, into| {
         let rest = file.get(from as usize..).unwrap_or_default();
         let count = rest.len().min(into.len());
@@ -42,7 +42,7 @@ fn at(file: &[u8]) -> impl Fn(u64, &mut [u8]) -> io::Result<usize> {
 }
 
 /// Everything in a file, with its padding.
-fn open_with(key: &FileKey, file: &[u8]) -> Result<Vec<u8>, AttachmentError> {
+fn open_with(key: &FileKey, file: &[u8]) -> Result<Vec<u8>, FileError> {
     let chunks = Chunks::of(Header::from_bytes(file)?);
     let mut all = Vec::new();
     for number in 0..chunks.header().chunks() {
@@ -53,7 +53,7 @@ fn open_with(key: &FileKey, file: &[u8]) -> Result<Vec<u8>, AttachmentError> {
     Ok(all)
 }
 
-fn open(file: &[u8]) -> Result<Vec<u8>, AttachmentError> {
+fn open(file: &[u8]) -> Result<Vec<u8>, FileError> {
     open_with(&key(1), file)
 }
 
@@ -94,7 +94,7 @@ proptest! {
     fn a_file_that_is_cut_anywhere_is_an_error(size in sizes(), place: prop::sample::Index) {
         let file = seal(&content(size));
         let cut = place.index(file.len());
-        prop_assert_eq!(open(&file[..cut]).err(), Some(AttachmentError::Truncated), "cut at {}", cut);
+        prop_assert_eq!(open(&file[..cut]).err(), Some(FileError::Truncated), "cut at {}", cut);
     }
 
     #[test]
@@ -104,10 +104,10 @@ proptest! {
         let mut swapped = file.clone();
         swapped[first..second].copy_from_slice(&file[second..second + CHUNK + TAG]);
         swapped[second..second + CHUNK + TAG].copy_from_slice(&file[first..second]);
-        prop_assert_eq!(open(&swapped).err(), Some(AttachmentError::Damaged));
+        prop_assert_eq!(open(&swapped).err(), Some(FileError::Damaged));
         let mut twice = file.clone();
         twice[second..second + CHUNK + TAG].copy_from_slice(&file[first..second]);
-        prop_assert_eq!(open(&twice).err(), Some(AttachmentError::Damaged));
+        prop_assert_eq!(open(&twice).err(), Some(FileError::Damaged));
     }
 
     #[test]
@@ -128,8 +128,8 @@ fn every_byte_of_the_header_counts() {
             changed[at] ^= 1 << bit;
             let error = open(&changed).unwrap_err();
             let fits = match at {
-                4 | 5 => error == AttachmentError::Newer,
-                _ => matches!(error, AttachmentError::Damaged | AttachmentError::Truncated),
+                4 | 5 => error == FileError::Newer,
+                _ => matches!(error, FileError::Damaged | FileError::Truncated),
             };
             assert!(fits, "bit {bit} of byte {at}: {error:?}");
         }
@@ -142,9 +142,9 @@ fn a_chunk_of_another_file_is_an_error_even_with_the_same_key_and_prefix() {
         (seal(&content(CHUNK * 2)), Header::new(Uuid::from_u128(2), [9; PREFIX], CHUNK as u64 * 2));
     let other = seal_with(other, &content(CHUNK * 2));
     let spliced = [&mine[..HEADER + CHUNK + TAG], &other[HEADER + CHUNK + TAG..]].concat();
-    assert_eq!(open(&spliced).err(), Some(AttachmentError::Damaged));
+    assert_eq!(open(&spliced).err(), Some(FileError::Damaged));
     let body_of_another = [&mine[..HEADER], &other[HEADER..]].concat();
-    assert_eq!(open(&body_of_another).err(), Some(AttachmentError::Damaged));
+    assert_eq!(open(&body_of_another).err(), Some(FileError::Damaged));
 }
 
 #[test]
@@ -153,12 +153,12 @@ fn a_file_that_ends_with_a_whole_chunk_less_and_says_so_is_an_error() {
     let file = seal(&content(3 * CHUNK));
     let shorter = Header::new(FILE, [9; PREFIX], 2 * CHUNK as u64).to_bytes();
     let cut = [&shorter, &file[HEADER..HEADER + 2 * (CHUNK + TAG)]].concat();
-    assert_eq!(open(&cut).err(), Some(AttachmentError::Damaged));
+    assert_eq!(open(&cut).err(), Some(FileError::Damaged));
 }
 
 #[test]
 fn another_key_opens_nothing() {
-    assert_eq!(open_with(&key(2), &seal(&content(10))).err(), Some(AttachmentError::Damaged));
+    assert_eq!(open_with(&key(2), &seal(&content(10))).err(), Some(FileError::Damaged));
 }
 
 #[test]
@@ -173,6 +173,6 @@ fn a_header_with_a_length_that_no_content_has_is_refused() {
     for length in [9u64, u64::MAX, MAX_PADDED + (1 << 40)] {
         let mut bytes = Header::new(FILE, [9; PREFIX], 8).to_bytes();
         bytes[HEADER - 8..].copy_from_slice(&length.to_be_bytes());
-        assert_eq!(Header::from_bytes(&bytes).err(), Some(AttachmentError::Damaged), "{length}");
+        assert_eq!(Header::from_bytes(&bytes).err(), Some(FileError::Damaged), "{length}");
     }
 }
