@@ -99,6 +99,11 @@ pub enum Fault {
         /// How many.
         changes: u64,
     },
+    /// Attachments that were not sent had no sealed key, with which a wipe hands them over.
+    KeysNotSealed {
+        /// How many.
+        files: u64,
+    },
     /// The audit log was changed or cut.
     Audit {
         /// The number of the first entry that is wrong.
@@ -178,6 +183,7 @@ impl From<core::Fault> for Fault {
             core::Fault::Store(_) => Self::Store,
             core::Fault::Search { wrong, left } => Self::Search { wrong, left },
             core::Fault::NotSealed { changes } => Self::NotSealed { changes },
+            core::Fault::KeysNotSealed { files } => Self::KeysNotSealed { files },
             core::Fault::Audit { entry, .. } => Self::Audit { entry },
             core::Fault::Attachment { id, .. } => Self::Attachment { id },
             core::Fault::Bucket { .. } => Self::Bucket,

@@ -112,6 +112,12 @@ pub enum Fault {
         /// How many.
         changes: u64,
     },
+    /// Attachments that were not sent had no sealed key, with which a wipe hands them over.
+    #[error("{files} unsent attachments had no sealed key")]
+    KeysNotSealed {
+        /// How many.
+        files: u64,
+    },
     /// The audit log was changed or cut.
     #[error("{kind}")]
     Audit {
@@ -178,7 +184,10 @@ impl Finding {
                 AttachmentError::Newer => ToDo::UpdateApp,
                 _ => ToDo::AddAgain,
             },
-            Fault::Search { .. } | Fault::NotSealed { .. } | Fault::Store(StoreError::Full) => ToDo::TryAgain,
+            Fault::Search { .. }
+            | Fault::NotSealed { .. }
+            | Fault::KeysNotSealed { .. }
+            | Fault::Store(StoreError::Full) => ToDo::TryAgain,
             Fault::Store(_) | Fault::Audit { .. } | Fault::Bucket { .. } => ToDo::AskAdministrator,
         }
     }

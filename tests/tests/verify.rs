@@ -49,7 +49,10 @@ fn photo(phone: &Client, of: Uuid, content: &[u8]) -> Uuid {
 
 fn sealed_files(rig: &Rig, phone: &str) -> Vec<PathBuf> {
     let all = files(&rig.disk.path().join(phone).join("vault"));
-    all.into_iter().filter(|file| file.components().any(|part| part.as_os_str() == "att")).collect()
+    let sealed = |file: &PathBuf| {
+        file.components().any(|part| part.as_os_str() == "att") && file.extension().is_none()
+    };
+    all.into_iter().filter(sealed).collect()
 }
 
 /// Follows a check.
@@ -196,6 +199,18 @@ async fn a_damaged_file_is_named_and_fetched_anew_if_the_server_has_it() {
         damage(at);
     }
     assert!(found(&phone).await.is_empty());
+
+    // Its key, with which a wipe would hand it over, is sealed anew.
+    let key = file.with_extension("key");
+    for changed in [None, Some(&b"torn"[..])] {
+        match changed {
+            None => fs::remove_file(&key).unwrap(),
+            Some(bytes) => fs::write(&key, bytes).unwrap(),
+        }
+        let anew = Finding { fault: Fault::KeysNotSealed { files: 1 }, mended: true };
+        assert_eq!(found(&phone).await, [anew]);
+        assert!(found(&phone).await.is_empty());
+    }
 
     phone.send_attachments(&()).await.unwrap();
     phone.sync(&()).await.unwrap();

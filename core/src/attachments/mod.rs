@@ -329,16 +329,17 @@ impl Attachments {
     }
 
     /// Seals the keys of what was not sent and has none beside it: it was added by an earlier version of the app, or
-    /// somebody has removed or changed the key.
-    fn seal_keys(&self, missing: &BTreeSet<Uuid>) -> Result<(), Error> {
+    /// somebody has removed or changed the key. Says how many it sealed; files that are `missing` need none.
+    fn seal_keys(&self, missing: &BTreeSet<Uuid>) -> Result<u64, Error> {
         let disk = &*self.seams.disk;
         let sealed = self.files.rescuable(disk)?;
         let unsent = self.store.read(|records| Ok::<_, Error>(records.unsent_file_names()?))?;
         let bare = |file: &Uuid| !missing.contains(file) && sealed.iter().all(|sealed| sealed.file != *file);
         let bare: BTreeSet<Uuid> = unsent.into_iter().filter(bare).collect();
         if bare.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
+        let mut count = 0;
         let rows = self.store.read(|records| Ok::<_, Error>(records.all_unsent_files()?))?;
         for row in rows.iter().filter(|row| bare.contains(&row.file)) {
             let key = match self.keyring.with_key(row.file, &row.key, |key| Ok(key.clone())) {
@@ -352,8 +353,9 @@ impl Attachments {
             let (sealed, place) = (self.sealed_key(row, &key)?, self.files.place(row.file));
             let name = place.key.file_name().and_then(|name| name.to_str()).ok_or(StoreError::Corrupt)?;
             disk.replace(&place.dir, name, &sealed).map_err(AttachmentError::from)?;
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Removes the file of this name, which belongs to no attachment any more, and its sealed key before it.

@@ -46,6 +46,19 @@ impl Attachments {
         Ok(Some(FileCheck { size, fault }))
     }
 
+    /// Seals the keys of files that were not sent and have none beside them, without which a wipe could not hand them over.
+    /// How many those were.
+    pub(crate) fn verify_keys(&self) -> Result<u64, Error> {
+        let unsent = self.store.read(|records| Ok::<_, Error>(records.unsent_file_names()?))?;
+        if unsent.is_empty() {
+            return Ok(0);
+        }
+        let there = self.seams.disk.list(&self.seams.dir).map_err(AttachmentError::from)?;
+        let missing =
+            unsent.into_iter().filter(|file| !there.contains(&self.files.place(*file).path)).collect();
+        self.seal_keys(&missing)
+    }
+
     /// Drops a file that is damaged, if the server has the content, so that it can be fetched anew; whether it was.
     pub(crate) fn give_up(&self, attachment: Uuid) -> Result<bool, Error> {
         let on_server = self.record(attachment)?.is_some_and(|record| record.stored_at.is_some());

@@ -195,6 +195,12 @@ async fn verify_attachments(
         }
         progress.checked(Part::Attachments, done, of);
     }
+    let attachments = session.attachments.clone();
+    match survive(blocking(move || attachments.verify_keys()).await)? {
+        Ok(0) => {}
+        Ok(files) => found.add(Fault::KeysNotSealed { files }, true),
+        Err(fault) => found.add(fault, false),
+    }
     Ok(())
 }
 
