@@ -278,6 +278,17 @@ fn an_answer_is_stored_even_if_its_segment_can_not_be_removed() {
     }
 }
 
+/// Opens the store while the disk fails at this call; whether it came to that.
+fn opens_failing(phone: &Phone, office: &Office, number: usize, fault: Fault) -> bool {
+    let app = phone.start().unwrap();
+    phone.disk.fail_at(number, fault);
+    // The disk may be too broken to read the segments, but not to leave them as they are.
+    drop(app.vault.sealed_outbox(&office.profile()).map(|sealed| app.open_store_with(sealed).map(drop)));
+    let reached = phone.disk.failed();
+    phone.heal();
+    reached
+}
+
 #[test]
 fn a_stop_before_a_commit_costs_no_later_start() {
     let (template, office, unsent) = unsent_work();
@@ -289,14 +300,7 @@ fn a_stop_before_a_commit_costs_no_later_start() {
     for fault in [Fault::Once, Fault::Kill] {
         for number in 0.. {
             let phone = left.copy();
-            let app = phone.start().unwrap();
-            phone.disk.fail_at(number, fault);
-            let profile = office.profile();
-            // The disk may be too broken to read the segments, but not to leave them as they are.
-            drop(app.vault.sealed_outbox(&profile).map(|sealed| app.open_store_with(sealed).map(drop)));
-            let reached = phone.disk.failed();
-            phone.heal();
-            drop(app);
+            let reached = opens_failing(&phone, &office, number, fault);
             let session = Session::open(&phone, &office);
             assert_eq!((session.unsent(), sealed(&phone)), (unsent.clone(), unsent.clone()));
             session.add().unwrap();
@@ -334,13 +338,7 @@ fn sealing_anew_on_a_failing_disk_takes_nothing_back_that_was_committed() {
     for fault in [Fault::Once, Fault::Full] {
         for number in 0.. {
             let phone = template.copy();
-            let app = phone.start().unwrap();
-            phone.disk.fail_at(number, fault);
-            let profile = office.profile();
-            drop(app.vault.sealed_outbox(&profile).map(|sealed| app.open_store_with(sealed).map(drop)));
-            let reached = phone.disk.failed();
-            phone.heal();
-            drop(app);
+            let reached = opens_failing(&phone, office, number, fault);
             assert!(sealed(&phone).is_superset(&left), "{fault:?} at call {number}");
             let session = Session::open(&phone, office);
             assert_eq!((sealed(&phone), session.unsent()), (unsent.clone(), unsent.clone()));

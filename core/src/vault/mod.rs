@@ -322,9 +322,6 @@ impl Vault {
 
     /// Goes on with what was interrupted. Call it with the gate held.
     pub(crate) fn resume(&self) -> Result<(), VaultError> {
-        if matches!(&*self.held(), Held::Alive(_)) {
-            self.find_unrecorded_wipe()?;
-        }
         match self.read(|record| record.status.clone()) {
             Ok(Status::Ready { .. }) => self.settle_share().and_then(|()| self.finish_leash()),
             Ok(Status::Locking(cause)) => self.finish_lock(cause),
@@ -364,7 +361,8 @@ impl Vault {
         if let Err(error) = folder.disk.remove(&folder.path(CREATING)) {
             tracing::warn!(%error, "the mark of a finished creation is still there");
         }
-        if let Err(error) = self.resume() {
+        // Only a start can find one: the process that began it knows of it.
+        if let Err(error) = self.find_unrecorded_wipe().and_then(|()| self.resume()) {
             // Its state keeps the vault closed; the next report goes on.
             tracing::warn!(%error, "an interrupted change could not be finished yet");
         }
