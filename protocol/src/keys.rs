@@ -1,8 +1,8 @@
 //! Public keys by name, and P-256 signatures.
 
 use crate::sha256;
-use p256::ecdsa::signature::hazmat::PrehashVerifier;
-use p256::ecdsa::{Signature, VerifyingKey};
+use p256::ecdsa::VerifyingKey;
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -88,9 +88,8 @@ impl DeviceKey {
     /// # Errors
     /// [`BadSignature`] if it is not by this key.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        let key = VerifyingKey::from_sec1_bytes(&self.0).map_err(|_| BadSignature)?;
-        let signature = Signature::from_slice(signature).map_err(|_| BadSignature)?;
-        key.verify_prehash(&sha256(&[message]), &signature).map_err(|_| BadSignature)
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.0);
+        key.verify(message, signature).map_err(|_| BadSignature)
     }
 }
 

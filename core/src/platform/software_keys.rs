@@ -8,6 +8,7 @@ use sha2::Sha256;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Keys as files that only their owner may read. Reported to the server as not in hardware.
@@ -18,12 +19,14 @@ pub struct SoftwareKeys {
     entropy: Arc<dyn Entropy>,
     /// Two threads must not both find that a key is missing.
     making: Mutex<()>,
+    /// The key that signed last: its public half takes longer to compute than a signature.
+    signer: Mutex<Option<SigningKey>>,
 }
 
 impl SoftwareKeys {
     /// Keys in this folder, which is created with the first key.
     pub fn new(dir: impl Into<PathBuf>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { dir: dir.into(), entropy, making: Mutex::new(()) }
+        Self { dir: dir.into(), entropy, making: Mutex::default(), signer: Mutex::default() }
     }
 
     fn path(&self, alias: KeyAlias) -> PathBuf {
@@ -37,8 +40,17 @@ impl SoftwareKeys {
         Ok(Zeroizing::new(*key))
     }
 
+    /// The key of the file as it is now: one that is deleted signs no more.
     fn signer(&self, alias: KeyAlias) -> Result<SigningKey, KeyError> {
-        SigningKey::from_slice(self.load(alias)?.as_slice()).map_err(|_| KeyError::NotAvailable)
+        let key = self.load(alias)?;
+        let mut last = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = &*last
+            && bool::from(last.to_bytes().as_slice().ct_eq(key.as_slice()))
+        {
+            return Ok(last.clone());
+        }
+        let signer = SigningKey::from_slice(key.as_slice()).map_err(|_| KeyError::NotAvailable)?;
+        Ok(last.insert(signer).clone())
     }
 
     fn random(&self, alias: KeyAlias) -> Result<Zeroizing<[u8; 32]>, KeyError> {
@@ -95,6 +107,9 @@ impl PlatformKeys for SoftwareKeys {
     }
 
     fn delete(&self, alias: KeyAlias) -> Result<(), KeyError> {
+        if alias == KeyAlias::Identity {
+            *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         let (path, gone) = (self.path(alias), self.dir.join(format!("{}.gone", file(alias))));
         // Its name goes first: a stop while it is overwritten must not leave a key that is half zeros.
         let unnamed = match RealDisk.rename(&path, &gone) {
@@ -149,6 +164,13 @@ mod tests {
             public.as_sec1(),
             &keys.public_key(KeyAlias::Identity)?,
             "a key is never made over another"
+        );
+        keys.delete(KeyAlias::Identity)?;
+        assert_eq!(keys.sign(KeyAlias::Identity, b"message"), Err(KeyError::Gone));
+        keys.create(KeyAlias::Identity)?;
+        assert!(
+            public.verify(b"message", &keys.sign(KeyAlias::Identity, b"message")?).is_err(),
+            "it is another"
         );
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::{StoreError, connection};
 use hmac::{Hmac, KeyInit, Mac};
 use roundsman_model::{Bucket, Rev, Value};
 use roundsman_protocol::integrity::{Sum, Sums};
-use rusqlite::functions::FunctionFlags;
+use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::Sha256;
@@ -40,8 +40,13 @@ const OWN: [&str; 12] = [
     "unsent_file",
 ];
 
-/// The function that the triggers call: `digest_row(sign, table, name, value, name, value, …)`.
-const FUNCTION: &str = "digest_row";
+/// What the names of the functions begin with that the triggers call, one for each table: `digest_customer(sign, value,
+/// value, …)`, with the values in the order of the table's columns. Names as arguments would take a trigger as long as the
+/// hash does.
+///
+/// They are aggregates over the one row, since a statement that calls any other function keeps what it changes, to be undone
+/// by itself: `docs/decisions/0034-following-rows.md`.
+const FUNCTION: &str = "digest_";
 
 /// The key, filled up to a block of SHA-256 as HMAC does it (RFC 2104).
 type Key = Zeroizing<[u8; 64]>;
@@ -143,28 +148,16 @@ impl Digest {
     /// Follows from here on every change that this connection makes to a table. The triggers belong to the
     /// connection and are no part of the database.
     pub(super) fn watch(&self, connection: &Connection) -> Result<(), StoreError> {
-        let (key, deltas) = (self.key.clone(), Arc::clone(&self.deltas));
-        connection.create_scalar_function(FUNCTION, -1, FunctionFlags::SQLITE_UTF8, move |context| {
-            let removed = context.get::<i64>(0)? < 0;
-            let table = context.get_raw(1).as_str()?;
-            let (mut row, mut counted) = (RowHash::new(&key, table), InBucket::default());
-            let counts = counts(table);
-            for at in (2..context.len()).step_by(2) {
-                let (name, value) = (context.get_raw(at).as_str()?, context.get_raw(at + 1));
-                row.column(name, value);
-                if counts {
-                    counted.column(table, name, value);
-                }
-            }
-            let (hash, mut deltas) = (row.finish(), lock(&deltas));
-            deltas.table(table, if removed { hash.negated() } else { hash });
-            if let Some((bucket, sums)) = counted.sums() {
-                deltas.bucket(bucket, if removed { Sums::default().minus(sums) } else { sums });
-            }
-            Ok(None::<i64>)
-        })?;
         for table in names() {
             let columns = columns(connection, table)?;
+            let follower = Follower {
+                table,
+                columns: columns.clone(),
+                row: RowHash::new(&self.key, table),
+                deltas: Arc::clone(&self.deltas),
+            };
+            let name = format!("{FUNCTION}{table}");
+            connection.create_aggregate_function(name.as_str(), -1, FunctionFlags::SQLITE_UTF8, follower)?;
             if let Some(table) = named(table) {
                 lock(&self.layouts).insert(table.def.name, layout(table, &columns));
             }
@@ -297,6 +290,44 @@ impl Digest {
     }
 }
 
+/// What the triggers of one table call with each row that was changed.
+struct Follower {
+    table: &'static str,
+    columns: Vec<String>,
+    /// The beginning of each row's hash.
+    row: RowHash,
+    deltas: Deltas,
+}
+
+impl Aggregate<(), Option<i64>> for Follower {
+    fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn step(&self, context: &mut Context<'_>, (): &mut ()) -> rusqlite::Result<()> {
+        let removed = context.get::<i64>(0)? < 0;
+        let (mut row, mut counted) = (self.row.clone(), InBucket::default());
+        let counts = counts(self.table);
+        for (name, at) in self.columns.iter().zip(1..context.len()) {
+            let value = context.get_raw(at);
+            row.column(name, value);
+            if counts {
+                counted.column(self.table, name, value);
+            }
+        }
+        let (hash, mut deltas) = (row.finish(), lock(&self.deltas));
+        deltas.table(self.table, if removed { hash.negated() } else { hash });
+        if let Some((bucket, sums)) = counted.sums() {
+            deltas.bucket(bucket, if removed { Sums::default().minus(sums) } else { sums });
+        }
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, _: Option<()>) -> rusqlite::Result<Option<i64>> {
+        Ok(None)
+    }
+}
+
 /// A column of an entity's table, and what of a row it holds.
 struct Column {
     name: String,
@@ -315,11 +346,11 @@ enum Part {
     Nothing,
 }
 
-/// The call of [`FUNCTION`] for a row of a trigger.
+/// The call of a table's function for a row of a trigger.
 fn call(sign: i64, table: &str, row: &str, columns: &[String]) -> String {
-    let value = |column: &String| format!(", '{column}', {row}.\"{column}\"");
+    let value = |column: &String| format!(", {row}.\"{column}\"");
     let values = columns.iter().map(value).collect::<Vec<_>>().concat();
-    format!("SELECT {FUNCTION}({sign}, '{table}'{values});")
+    format!("SELECT {FUNCTION}{table}({sign}{values});")
 }
 
 fn follow_added(connection: &Connection, table: &str, columns: &[String]) -> Result<(), StoreError> {

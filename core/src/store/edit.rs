@@ -22,8 +22,8 @@ pub(crate) struct Edits<'c> {
     outbox_changed: bool,
     /// Changes that were added to the outbox.
     pub(super) added: Vec<Mutation>,
-    /// Whether changes were taken out of it.
-    pub(super) removed: bool,
+    /// How many changes were taken out of it.
+    pub(super) removed: u64,
     /// Whether attachments left the device, so that files may belong to nothing any more.
     pub(super) attachments_left: bool,
     /// Names of sealed files whose rows were dropped.
@@ -61,7 +61,7 @@ impl<'c> Edits<'c> {
             changed: BTreeMap::new(),
             outbox_changed: false,
             added: Vec::new(),
-            removed: false,
+            removed: 0,
             attachments_left: false,
             dropped: vec![],
         }
@@ -176,9 +176,11 @@ impl<'c> Edits<'c> {
         self.outbox_changed = true;
     }
 
-    /// What is to be told once this is committed.
-    pub(super) fn news(&mut self) -> Result<News, StoreError> {
-        let unsent = self.outbox_changed.then(|| outbox::count(self.connection)).transpose()?;
+    /// What is to be told once this is committed. `before` is how many changes were unsent, if that is known.
+    pub(super) fn news(&mut self, before: Option<u64>) -> Result<News, StoreError> {
+        let counted = before.and_then(|before| (before + self.added.len() as u64).checked_sub(self.removed));
+        let count = || counted.map_or_else(|| outbox::count(self.connection), Ok);
+        let unsent = self.outbox_changed.then(count).transpose()?;
         let records = std::mem::take(&mut self.changed).into_iter();
         let records =
             records.map(|(entity, ids)| Changed { entity, ids: ids.into_iter().collect() }).collect();

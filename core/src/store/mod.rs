@@ -86,6 +86,8 @@ pub struct Store {
     compared: Mutex<healing::Compared>,
     /// Names of sealed files whose rows were dropped, to be removed from the disk.
     dropped: Mutex<Vec<Uuid>>,
+    /// How many changes are unsent, once that was counted: it is asked with each write. For whoever writes.
+    unsent: Mutex<Option<u64>>,
 }
 
 impl Store {
@@ -159,6 +161,7 @@ impl Store {
             waiting: Mutex::default(),
             compared: Mutex::default(),
             dropped: Mutex::default(),
+            unsent: Mutex::default(),
         })
     }
 
@@ -201,7 +204,8 @@ impl Store {
         })
     }
 
-    /// Writes in one transaction, which is undone if `work` fails. Observers are told after the commit.
+    /// Writes in one transaction, which is undone if `work` fails; it must not go on after a statement that failed, which may
+    /// have done a part. Observers are told after the commit.
     pub(crate) fn write<T, E: From<StoreError>>(
         &self,
         work: impl FnOnce(&mut Edits<'_>) -> Result<T, E>,
@@ -215,9 +219,12 @@ impl Store {
             if edits.attachments_left {
                 edits.drop_left_files()?;
             }
-            let news = edits.news()?;
+            // Counted anew after a commit of which it is not known whether it happened.
+            let before = lock(&self.unsent).take();
+            let news = edits.news(before)?;
             let Edits { added, removed, dropped, .. } = edits;
-            self.commit(tx, &added, removed)?;
+            self.commit(tx, &added, removed > 0, news.unsent)?;
+            *lock(&self.unsent) = news.unsent.or(before);
             Ok::<_, E>((done, news, dropped))
         })?;
         lock(&self.dropped).extend(dropped);

@@ -236,7 +236,7 @@ impl Edits<'_> {
             Outcome::Applied { rev, conflicts } => {
                 settled.entries.insert(entry.seq.0);
                 let Some(shadow) = self.take(&entry, *rev, conflicts, set)? else { return Ok(()) };
-                let mut entries = of_record(self.connection, table.def, entry.record)?;
+                let mut entries = others_of_record(self.connection, &entry)?;
                 entries.retain(|entry| !settled.entries.contains(&entry.seq.0));
                 if entries.is_empty() {
                     settled.shadows.entry(table.def.name).or_default().push(entry.record);
@@ -255,7 +255,7 @@ impl Edits<'_> {
             Outcome::Rejected { reason } => {
                 self.drop_settled(settled)?;
                 self.connection
-                    .prepare_cached("UPDATE outbox SET reason = ?2 WHERE seq = ?1")?
+                    .prepare_cached("UPDATE OR FAIL outbox SET reason = ?2 WHERE seq = ?1")?
                     .execute((Whole(entry.seq.0), serde_json::to_string(reason)?))?;
                 self.note_outbox();
                 self.rebuild(table, entry.record)
@@ -272,10 +272,10 @@ impl Edits<'_> {
             while let Some(next) = entries.next_if_eq(&(last + 1)) {
                 last = next;
             }
-            self.connection
+            self.removed += self
+                .connection
                 .prepare_cached("DELETE FROM outbox WHERE seq BETWEEN ?1 AND ?2")?
-                .execute((Whole(first), Whole(last)))?;
-            self.removed = true;
+                .execute((Whole(first), Whole(last)))? as u64;
             self.note_outbox();
         }
         for (entity, records) in shadows {
@@ -294,7 +294,9 @@ impl Edits<'_> {
     ) -> Result<Option<Shadow>, StoreError> {
         for conflict in conflicts {
             self.connection
-                .prepare_cached("INSERT INTO conflict (entity, record, conflict) VALUES (?1, ?2, ?3)")?
+                .prepare_cached(
+                    "INSERT OR FAIL INTO conflict (entity, record, conflict) VALUES (?1, ?2, ?3)",
+                )?
                 .execute((entry.def.name, entry.record.as_bytes(), serde_json::to_string(conflict)?))?;
         }
         if entry.change == Change::Delete {
@@ -328,8 +330,8 @@ impl Edits<'_> {
     }
 
     fn remove(&mut self, seq: DeviceSeq) -> Result<(), StoreError> {
-        self.connection.prepare_cached("DELETE FROM outbox WHERE seq = ?1")?.execute([Whole(seq.0)])?;
-        self.removed = true;
+        let mut delete = self.connection.prepare_cached("DELETE FROM outbox WHERE seq = ?1")?;
+        self.removed += delete.execute([Whole(seq.0)])? as u64;
         self.note_outbox();
         Ok(())
     }
@@ -413,6 +415,12 @@ pub(super) fn of_record(
     read(connection, &sql, (record.as_bytes(), def.name))
 }
 
+/// The other entries of an entry's record, oldest first.
+fn others_of_record(connection: &Connection, of: &Entry) -> Result<Vec<Entry>, StoreError> {
+    let sql = format!("{SELECT} WHERE record = ?1 AND entity = ?2 AND seq <> ?3 ORDER BY seq");
+    read(connection, &sql, (of.record.as_bytes(), of.def.name, Whole(of.seq.0)))
+}
+
 fn read(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Entry>, StoreError> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
@@ -475,8 +483,11 @@ pub(super) fn counter(connection: &Connection, name: &str) -> Result<u64, StoreE
 }
 
 pub(super) fn set_counter(connection: &Connection, name: &str, value: u64) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("INSERT INTO counter VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2")?
-        .execute((name, Whole(value)))?;
+    // What `ON CONFLICT DO UPDATE` does can't be told to fail.
+    let mut update = connection.prepare_cached("UPDATE OR FAIL counter SET value = ?2 WHERE name = ?1")?;
+    if update.execute((name, Whole(value)))? == 0 {
+        let mut insert = connection.prepare_cached("INSERT OR FAIL INTO counter VALUES (?1, ?2)")?;
+        insert.execute((name, Whole(value)))?;
+    }
     Ok(())
 }

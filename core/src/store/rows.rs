@@ -137,7 +137,7 @@ fn update(connection: &Connection, table: &Table, old: &Stored, new: &Version) -
         .map(|field| (format!("_folded_{}", field.name), after(field.name).as_text().map(search::fold)))
         .collect();
     sets.extend(sorted.iter().map(|(name, value)| -> (&str, &dyn ToSql) { (name, value) }));
-    let mut sql = format!("UPDATE \"{}\" SET ", table.def.name);
+    let mut sql = format!("UPDATE OR FAIL \"{}\" SET ", table.def.name);
     for (at, (name, _)) in sets.iter().enumerate() {
         let comma = if at == 0 { "" } else { ", " };
         let _ = write!(sql, "{comma}\"{name}\" = ?{}", at + 2);
@@ -225,6 +225,7 @@ impl ToSql for Bound<'_> {
 }
 
 /// A counter as a parameter or a column: SQLite's numbers have a sign.
+#[derive(Clone, Copy)]
 pub(super) struct Whole(pub(super) u64);
 
 impl ToSql for Whole {

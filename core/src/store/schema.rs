@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_unsent_files.sql"),
     include_str!("migrations/0007_fewer_indexes.sql"),
     include_str!("migrations/0008_thumbnails.sql"),
+    include_str!("migrations/0009_no_index_of_waiting.sql"),
 ];
 
 /// The first version with digests.
@@ -161,8 +162,11 @@ impl Table {
         }
         written.extend(folded(def).map(|field| format!("_folded_{}", field.name)));
         let places: Vec<String> = (2..2 + written.len()).map(|place| format!("?{place}")).collect();
-        let insert =
-            format!("INSERT INTO \"{name}\" (id, {}) VALUES (?1, {})", written.join(", "), places.join(", "));
+        let insert = format!(
+            "INSERT OR FAIL INTO \"{name}\" (id, {}) VALUES (?1, {})",
+            written.join(", "),
+            places.join(", ")
+        );
         Self {
             def,
             index: def.fields.iter().any(|field| field.search != Search::No).then(|| Index::new(name)),

@@ -30,13 +30,13 @@ pub(super) fn keep(
     fields: Option<&Fields>,
 ) -> Result<(), StoreError> {
     let fields = fields.map(serde_json::to_string).transpose()?;
-    connection.prepare_cached("INSERT OR REPLACE INTO shadow VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
-        def.name,
-        record.as_bytes(),
-        Whole(rev.0),
-        &bucket.0,
-        fields,
-    ))?;
+    let row = (def.name, record.as_bytes(), Whole(rev.0), &bucket.0, fields.as_deref());
+    let insert = "INSERT OR FAIL INTO shadow VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    if connection.prepare_cached(insert)?.execute(row)? == 0 {
+        let update =
+            "UPDATE OR FAIL shadow SET rev = ?3, bucket = ?4, fields = ?5 WHERE entity = ?1 AND record = ?2";
+        connection.prepare_cached(update)?.execute(row)?;
+    }
     Ok(())
 }
 

@@ -220,7 +220,11 @@ impl Database for Transaction<'_> {
                 return Ok(());
             }
         }
-        authentic(self.conn()?)
+        match &self.conn {
+            // Looked at once, before the commit: nothing that was read is of use without it.
+            Lease::Writer(_) => Ok(()),
+            Lease::Reader(..) => authentic(self.conn()?),
+        }
     }
 
     fn search_clause(&self) -> &'static str {
