@@ -73,12 +73,15 @@ enum Command {
         roundsman-server rescue take --data ./data --all")]
     Rescue(cli::rescue::Rescue),
     /// Checks everything that the server keeps, beside the running server: the database, what every bucket adds up to, the
-    /// logs, the audit chains, and the content of attachments. Changes nothing.
+    /// logs, the audit chains, and the content of attachments. Mends nothing.
     ///
-    /// Ends with an error if something is wrong. What is wrong is named by its kind, its bucket and its id.
+    /// Ends with an error if something is wrong. What is wrong is named by its kind, its bucket and its id. The
+    /// console shows an alert for each kind, until somebody has seen it or a later check does not find it any more.
+    /// That is all that is written; with --no-alerts nothing is.
     #[command(after_help = "Examples:\n  \
         roundsman-server verify --data ./data\n  \
         roundsman-server verify --data ./data --contents\n  \
+        roundsman-server verify --data ./copy --no-alerts\n  \
         ROUNDSMAN_DATABASE=postgres://crm@db.example/crm roundsman-server verify --data ./data --s3-bucket photos")]
     Verify(cli::verify::Verify),
     /// The devices' audit logs.

@@ -138,6 +138,21 @@ async fn verifying_everything_names_what_was_changed_past_the_running_server_and
     let id: Vec<u8> = conn.query_row("SELECT id FROM record", [], |row| row.get(0))?;
     assert!(said.contains(&Uuid::from_slice(&id)?.to_string()), "{said}");
     assert!(!said.contains("Shop") && !says(&changed).contains("Other"), "no field of it is told: {said}");
+
+    // The console says so, once, and not if nothing was to be written.
+    let alerts = || Ok::<_, Box<dyn std::error::Error>>(says(&run(data, &["alerts"])?));
+    let told = |text: &str| text.matches("the record was changed past the server").count();
+    assert_eq!(told(&alerts()?), 1);
+    assert!(!run(data, &["verify"])?.status.success());
+    assert_eq!(told(&alerts()?), 1);
+    conn.execute("DELETE FROM alert", [])?;
+    assert!(!run(data, &["verify", "--no-alerts"])?.status.success());
+    assert_eq!(told(&alerts()?), 0);
+    // A database that takes no alert is looked at all the same.
+    conn.execute_batch("ALTER TABLE alert RENAME TO gone")?;
+    let unheard = run(data, &["verify"])?;
+    assert!(!unheard.status.success() && told(&says(&unheard)) == 1, "{}", says(&unheard));
+    conn.execute_batch("ALTER TABLE gone RENAME TO alert")?;
     // Options that share a name would be one: `--attachments` for `--data`.
     let help = run(data, &["serve", "--attachments", "elsewhere", "--help"])?;
     assert!(help.status.success() && says(&help).contains("--attachments <DIR>"));

@@ -3,6 +3,7 @@
 use super::{Admin, AdminError, actor_name, allow, record, time};
 use crate::devices::watch;
 use crate::sync::{PUT_BACK, apply};
+use crate::verify::FindingKind;
 use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceId, UserId};
 use std::collections::BTreeSet;
@@ -39,11 +40,13 @@ pub enum AlertKind {
     EnrolmentRefused,
     /// What a device holds is not what the server has sent; the device fetches it anew.
     DataDiffers,
+    /// A check of everything has found this.
+    Found(FindingKind),
 }
 
 impl AlertKind {
     /// Every kind, with the name it is stored under.
-    pub(crate) const NAMES: [(Self, &'static str); 14] = [
+    pub(crate) const NAMES: [(Self, &'static str); 32] = [
         (Self::Copied, "copied"),
         (Self::StoreWentBack, "store_went_back"),
         (Self::TokenReuse, "token_reuse"),
@@ -58,6 +61,24 @@ impl AlertKind {
         (Self::RootExpires, "root_expires"),
         (Self::EnrolmentRefused, "enrolment_refused"),
         (Self::DataDiffers, "data_differs"),
+        (Self::Found(FindingKind::Database), "found_database"),
+        (Self::Found(FindingKind::Unreadable), "found_unreadable"),
+        (Self::Found(FindingKind::RecordChanged), "found_record_changed"),
+        (Self::Found(FindingKind::RecordUnreadable), "found_record_unreadable"),
+        (Self::Found(FindingKind::RecordInOtherBucket), "found_record_in_other_bucket"),
+        (Self::Found(FindingKind::BucketSum), "found_bucket_sum"),
+        (Self::Found(FindingKind::LogEnd), "found_log_end"),
+        (Self::Found(FindingKind::NotLogged), "found_not_logged"),
+        (Self::Found(FindingKind::RemovalNotLogged), "found_removal_not_logged"),
+        (Self::Found(FindingKind::NotThere), "found_not_there"),
+        (Self::Found(FindingKind::NotGone), "found_not_gone"),
+        (Self::Found(FindingKind::Search), "found_search"),
+        (Self::Found(FindingKind::ServerAudit), "found_server_audit"),
+        (Self::Found(FindingKind::DeviceAudit), "found_device_audit"),
+        (Self::Found(FindingKind::ContentUnknown), "found_content_unknown"),
+        (Self::Found(FindingKind::ContentMissing), "found_content_missing"),
+        (Self::Found(FindingKind::ContentSize), "found_content_size"),
+        (Self::Found(FindingKind::ContentChanged), "found_content_changed"),
     ];
 
     /// The words for people.
@@ -75,6 +96,7 @@ impl AlertKind {
             Self::WipeVoid => "the approvals of this device's wipe no longer count: propose it again",
             Self::AuditLog => "entries of this device's audit log are missing or were changed",
             Self::RootExpires => "the root expires: sign it anew with `root renew` and the root key",
+            Self::Found(kind) => kind.words(),
             Self::DataDiffers => "this device did not hold what the server has, and fetched it anew",
             Self::EnrolmentRefused => {
                 "an enrolment was refused, as the digits did not match: somebody may have seen the code"

@@ -1,10 +1,10 @@
 //! Photos, signatures and files of visits and customers.
 
 use super::{Admin, AdminError, actor_name, allow, record, time};
-use crate::attachments::Given;
+use crate::attachments::{Given, Small, may_be_drawn};
 use crate::records::load;
 use crate::refusal::Refusal;
-use crate::storage::{ReadTx, StorageError, StoredRecord};
+use crate::storage::{ReadTx, StorageError, StoredContent, StoredRecord};
 use chrono::{DateTime, Utc};
 use roundsman_model::attachment::{Attachment, Sort};
 use roundsman_model::visit::Visit;
@@ -28,6 +28,9 @@ pub struct AttachmentView {
     pub author: String,
     /// Whether all of its content is here.
     pub stored: bool,
+    /// Whether a small picture of it can be asked for: it is a photo in a format that is drawn. That it is damaged
+    /// shows once it is drawn.
+    pub small: bool,
 }
 
 impl Admin {
@@ -47,18 +50,37 @@ impl Admin {
         actor: UserId,
         attachment: Uuid,
     ) -> Result<(AttachmentView, Given), AdminError> {
+        self.look(actor, attachment, "view_attachment", |view, content| {
+            Ok((view, Given::stored(&self.app, content, 0)?))
+        })
+    }
+
+    /// Opens the small picture of a photo for an administrator. That they looked at it is recorded too: it shows what
+    /// the photo shows.
+    pub(crate) fn open_thumbnail(&self, actor: UserId, attachment: Uuid) -> Result<Small, AdminError> {
+        self.look(actor, attachment, "view_thumbnail", |view, content| {
+            Small::stored(&self.app, content.filter(|_| view.small))
+        })
+    }
+
+    fn look<T>(
+        &self,
+        actor: UserId,
+        attachment: Uuid,
+        act: &str,
+        open: impl FnOnce(AttachmentView, Option<StoredContent>) -> Result<T, Refusal>,
+    ) -> Result<T, AdminError> {
         let mut tx = self.app.storage.write()?;
         allow(tx.as_ref(), actor)?;
         let stored = load(tx.as_ref(), Attachment::DEF, attachment)?.ok_or(AdminError::NotFound)?;
         let view = view(tx.as_ref(), stored)?;
-        let given =
-            Given::stored(&self.app, tx.content(attachment)?, 0).map_err(|refusal| match refusal {
-                Refusal::Storage(error) => AdminError::Storage(error),
-                _ => AdminError::NotFound,
-            })?;
-        record(tx.as_mut(), actor, "view_attachment", attachment, self.app.now())?;
+        let opened = open(view, tx.content(attachment)?).map_err(|refusal| match refusal {
+            Refusal::Storage(error) => AdminError::Storage(error),
+            _ => AdminError::NotFound,
+        })?;
+        record(tx.as_mut(), actor, act, attachment, self.app.now())?;
         tx.commit()?;
-        Ok((view, given))
+        Ok(opened)
     }
 }
 
@@ -73,6 +95,7 @@ fn view(tx: &dyn ReadTx, stored: StoredRecord) -> Result<AttachmentView, AdminEr
         added_at: time(attachment.added_at.timestamp_millis()),
         author: actor_name(tx, UserId(attachment.author))?,
         stored: attachment.stored_at.is_some(),
+        small: attachment.sort == Sort::Photo && may_be_drawn(&attachment.media_type, attachment.bytes()),
         media_type: attachment.media_type,
     })
 }

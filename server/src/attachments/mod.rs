@@ -25,7 +25,7 @@ pub(crate) use place::open as open_place;
 pub use place::{AttachmentConfig, AttachmentLimits, AttachmentPlace, PlaceError, S3};
 pub(crate) use rescued::{PhotoPart, file_rescued, forget_old_photos, take_photo};
 pub(crate) use take::{Part, take};
-pub(crate) use thumbnail::thumbnail;
+pub(crate) use thumbnail::{Small, may_be_drawn, thumbnail};
 
 #[cfg(test)]
 mod tests;

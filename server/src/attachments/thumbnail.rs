@@ -1,7 +1,8 @@
-//! Small pictures of photos, made when the first phone asks.
+//! Small pictures of photos, made when somebody asks for the first time.
 //!
 //! They are drawn anew from the pixels: nothing that a camera writes beside them, such as the place, is in them.
 
+use super::Contents;
 use super::give;
 use super::seal;
 use super::take::blocking;
@@ -26,6 +27,9 @@ const SIDE: u32 = 320;
 /// Of 100.
 const QUALITY: u8 = 75;
 
+/// The formats that are read.
+const DRAWN: [&str; 2] = ["image/jpeg", "image/png"];
+
 /// The largest content that is looked at, in bytes.
 const LARGEST: u64 = 32 << 20;
 
@@ -48,30 +52,54 @@ pub(crate) async fn thumbnail(
 ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let shared = Arc::clone(app);
     let content = blocking(move || give::allowed(&shared, &key, &access, attachment)).await?;
-    let content = content.filter(|content| content.stored).ok_or(ErrorCode::NotFound)?;
-    let jpeg = match app.contents.thumbnail(&content).await? {
-        Some(made) => made,
-        None => make(app, content).await?,
-    };
-    // That none can be made is kept too, so that it is tried once.
-    if jpeg.is_empty() { Err(ErrorCode::NotFound.into()) } else { Ok(jpeg) }
+    Small::stored(app, content)?.jpeg().await
 }
 
-async fn make(app: &Arc<App>, content: StoredContent) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let _alone = MAKING.acquire().await.map_err(|_| Refusal::Worker)?;
-    if let Some(made) = app.contents.thumbnail(&content).await? {
-        return Ok(made);
+/// Whether a small picture is worth asking for: the format is one that is drawn, by what the phone says of it.
+pub(crate) fn may_be_drawn(media_type: &str, size: u64) -> bool {
+    size <= LARGEST && DRAWN.iter().any(|drawn| drawn.eq_ignore_ascii_case(media_type))
+}
+
+/// The small picture of a content, for somebody who may have it.
+pub(crate) struct Small {
+    contents: Contents,
+    content: StoredContent,
+}
+
+impl Small {
+    /// Of the content of an attachment, if all of it is there.
+    pub(crate) fn stored(app: &App, content: Option<StoredContent>) -> Result<Self, Refusal> {
+        let content = content.filter(|content| content.stored).ok_or(ErrorCode::NotFound)?;
+        Ok(Self { contents: app.contents.clone(), content })
     }
-    let mut jpeg = Zeroizing::new(Vec::new());
-    if content.size <= LARGEST {
-        let mut picture = Zeroizing::new(Vec::with_capacity(usize::try_from(content.size).unwrap_or(0)));
-        for number in 0..seal::count(content.size) {
-            picture.extend_from_slice(&app.contents.part(&content, number).await?);
+
+    /// As a JPEG; [`ErrorCode::NotFound`] if no picture can be made of it.
+    pub(crate) async fn jpeg(self) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let jpeg = match self.contents.thumbnail(&self.content).await? {
+            Some(made) => made,
+            None => self.make().await?,
+        };
+        // That none can be made is kept too, so that it is tried once.
+        if jpeg.is_empty() { Err(ErrorCode::NotFound.into()) } else { Ok(jpeg) }
+    }
+
+    async fn make(self) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let Self { contents, content } = self;
+        let _alone = MAKING.acquire().await.map_err(|_| Refusal::Worker)?;
+        if let Some(made) = contents.thumbnail(&content).await? {
+            return Ok(made);
         }
-        jpeg = blocking(move || Ok(draw(&picture).unwrap_or_default().into())).await?;
+        let mut jpeg = Zeroizing::new(Vec::new());
+        if content.size <= LARGEST {
+            let mut picture = Zeroizing::new(Vec::with_capacity(usize::try_from(content.size).unwrap_or(0)));
+            for number in 0..seal::count(content.size) {
+                picture.extend_from_slice(&contents.part(&content, number).await?);
+            }
+            jpeg = blocking(move || Ok(draw(&picture).unwrap_or_default().into())).await?;
+        }
+        contents.put_thumbnail(&content, &jpeg).await?;
+        Ok(jpeg)
     }
-    app.contents.put_thumbnail(&content, &jpeg).await?;
-    Ok(jpeg)
 }
 
 /// The picture, upright and small; nothing if it is none that can be read, or is too large.

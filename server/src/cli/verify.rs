@@ -18,13 +18,16 @@ pub(crate) struct Verify {
     /// sizes compared.
     #[arg(long)]
     contents: bool,
+    /// Writes nothing at all, and so raises no alert: for a look at a copy, or at a database that is damaged.
+    #[arg(long)]
+    no_alerts: bool,
     #[command(flatten)]
     place: PlaceArgs,
 }
 
 /// Does it.
 pub(crate) fn run(args: Verify) -> Result<()> {
-    let Verify { data, contents, place } = args;
+    let Verify { data, contents, no_alerts, place } = args;
     let admin = Admin::open_as_is(&data.dir, data.database().as_ref(), &place.place()?)?;
     let shows = std::io::stderr().is_terminal();
     let report = admin.verify(contents, &mut |part, done| show(shows, part, done))?;
@@ -32,6 +35,13 @@ pub(crate) fn run(args: Verify) -> Result<()> {
         let _closed = write!(std::io::stderr(), "\r\x1b[K");
     }
     print(&report, contents);
+    // What was found is told here whether or not the database can be written.
+    if !no_alerts && let Err(error) = admin.note_findings(&report) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the alerts in the console could not be brought up to date"
+        );
+    }
     if !report.is_sound() {
         bail!("something is not as it should be; it is named above");
     }

@@ -6,6 +6,7 @@ use super::page::{PageError, Shell, Tab, render, sentence};
 use super::show::{Badge, When};
 use super::visitor::{Guarded, Nothing, Visitor};
 use crate::admin::{AlertKind, AlertView};
+use crate::verify::FindingKind;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -37,17 +38,20 @@ impl AlertRow {
             AlertKind::Copied | AlertKind::StoreWentBack | AlertKind::TokenReuse => {
                 Badge { tone: "red", text: "Device locked" }
             }
-            AlertKind::AuditLog
-            | AlertKind::EnrolmentRefused
-            | AlertKind::Receipt
-            | AlertKind::Withheld
-            | AlertKind::WipeVoid => Badge { tone: "red", text: "Act" },
             AlertKind::BootsAlternate
             | AlertKind::DataDiffers
+            // Nothing is lost by it.
+            | AlertKind::Found(FindingKind::Search)
             | AlertKind::TurnMissing
             | AlertKind::Posture
             | AlertKind::RootExpires
             | AlertKind::WipeBreaker => Badge { tone: "amber", text: "Look" },
+            AlertKind::AuditLog
+            | AlertKind::EnrolmentRefused
+            | AlertKind::Found(_)
+            | AlertKind::Receipt
+            | AlertKind::Withheld
+            | AlertKind::WipeVoid => Badge { tone: "red", text: "Act" },
         };
         Self {
             id: alert.id,
@@ -78,6 +82,7 @@ fn next(kind: AlertKind) -> &'static str {
         AlertKind::DataDiffers => {
             "Once is no harm: a disk may fail. If it comes again or stays, replace the phone, and tell the makers of the app."
         }
+        AlertKind::Found(kind) => kind.advice(),
         AlertKind::Posture => "Have the rep put the phone right; it opens again with its next report.",
         AlertKind::Receipt => "Don't believe what this device reports. Treat it as lost.",
         AlertKind::WipeBreaker => {

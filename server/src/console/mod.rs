@@ -132,6 +132,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/console/visits", get(visits::list))
         .route("/console/visits/{visit}/photos", get(photos::of_visit))
         .route("/console/attachments/{attachment}", get(photos::content))
+        .route("/console/attachments/{attachment}/thumbnail", get(photos::thumbnail))
         .route("/console/conflicts", get(conflicts::page))
         .route("/console/conflicts/{conflict}", post(conflicts::settle))
         .route("/console/customers/{customer}/remove", post(removed::remove))

@@ -29,6 +29,8 @@ struct Card {
     size: String,
     stored: bool,
     picture: bool,
+    /// Whether a small picture is shown beside it.
+    small: bool,
 }
 
 impl Card {
@@ -45,6 +47,7 @@ impl Card {
             size: size(view.size),
             stored: view.stored,
             picture: picture(&view.media_type).is_some(),
+            small: view.stored && view.small,
         }
     }
 }
@@ -68,7 +71,8 @@ struct PhotosPage {
     cards: Vec<Card>,
 }
 
-/// What is attached to a visit. The pictures are shown when somebody opens them, one by one: each look is recorded.
+/// What is attached to a visit. Photos have a small picture, which the browser fetches once it comes into sight;
+/// everything else is shown when somebody opens it. Each look is recorded, at a small picture too.
 pub(super) async fn of_visit(
     State(console): State<Console>,
     visitor: Visitor,
@@ -102,6 +106,24 @@ pub(super) async fn content(
         (header::CONTENT_LENGTH, given.left().to_string()),
     ];
     Ok((headers, body(given)).into_response())
+}
+
+/// The small picture of a photo.
+pub(super) async fn thumbnail(
+    State(console): State<Console>,
+    visitor: Visitor,
+    Path(attachment): Path<Uuid>,
+) -> Result<Response, PageError> {
+    let actor = visitor.id();
+    let small = console.ask(move |admin| admin.open_thumbnail(actor, attachment)).await?;
+    let jpeg = small.jpeg().await.map_err(|refusal| match refusal {
+        Refusal::Problem(_) => PageError::NotFound,
+        failed => {
+            tracing::error!(error = &failed as &dyn std::error::Error, "a thumbnail could not be made");
+            PageError::Failed
+        }
+    })?;
+    Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg.to_vec()).into_response())
 }
 
 fn body(given: Given) -> Body {

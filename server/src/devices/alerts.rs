@@ -13,7 +13,7 @@ pub(crate) fn raise(
     detail: String,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    if tx.has_unseen(kind, device)? {
+    if tx.unseen(kind, device)?.is_some() {
         return Ok(());
     }
     let about = device.map(|device| device.to_string()).unwrap_or_default();

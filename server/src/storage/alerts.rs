@@ -84,14 +84,14 @@ pub trait AlertsRead {
     fn alerts(&self, limit: usize) -> Result<Vec<StoredAlert>>;
     /// The alert with this id.
     fn alert(&self, id: Uuid) -> Result<Option<StoredAlert>>;
-    /// Whether there is an alert of this kind about this device that nobody has seen.
-    fn has_unseen(&self, kind: AlertKind, device: Option<DeviceId>) -> Result<bool>;
+    /// An alert of this kind about this device that nobody has seen.
+    fn unseen(&self, kind: AlertKind, device: Option<DeviceId>) -> Result<Option<StoredAlert>>;
 }
 
 /// Writing what is watched, and alerts.
 pub trait AlertsWrite {
     /// Keeps what is watched about a device.
     fn put_watch(&mut self, device: DeviceId, watch: &StoredWatch) -> Result<()>;
-    /// Adds an alert, or replaces it once it was seen.
+    /// Adds an alert, or replaces its figures and who has seen it.
     fn put_alert(&mut self, alert: &StoredAlert) -> Result<()>;
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use uuid::Uuid;
 
 /// What is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FindingKind {
     /// The database finds its own tables or indexes damaged.
@@ -148,18 +148,26 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// Where it is: its bucket, and what it is about; empty if it is about neither.
+    pub fn place(&self) -> String {
+        let about = match (&self.entity, self.id) {
+            (Some(entity), Some(id)) => Some(format!("{entity} {id}")),
+            (Some(entity), None) => Some(entity.clone()),
+            (None, id) => id.map(|id| id.to_string()),
+        };
+        let bucket = self.bucket.as_ref().map(|bucket| bucket.0.clone());
+        bucket.into_iter().chain(about).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// One line: what, then where.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.words())?;
-        if let Some(bucket) = &self.bucket {
-            write!(f, ", {}", bucket.0)?;
-        }
-        if let Some(entity) = &self.entity {
-            write!(f, ", {entity}")?;
-        }
-        if let Some(id) = self.id {
-            write!(f, " {id}")?;
+        let place = self.place();
+        if !place.is_empty() {
+            write!(f, ", {place}")?;
         }
         if let Some(detail) = &self.detail {
             write!(f, " ({detail})")?;

@@ -1,21 +1,26 @@
 //! Checking everything that the server keeps, end to end, beside the running server.
 //!
 //! # Promises
-//! - Nothing is changed. What the database holds is read at one moment, so that what is written meanwhile is no finding.
+//! - A check changes nothing. What the database holds is read at one moment, so that what is written meanwhile is no
+//!   finding.
 //! - What is wrong is named by its kind, its bucket and its id; no field of a record is told.
 //! - A part that can't be read is a finding, and the other parts are checked all the same.
+//! - Administrators learn of it only if somebody says so after the check:
+//!   [`Admin::note_findings`](crate::Admin::note_findings).
 //!
 //! # Not promised
 //! - Whoever can write to the database can write a whole other history into it. Against that there are the devices'
 //!   signatures on their audit chains, and [anchors](crate::Admin::compare_anchor) that are kept elsewhere.
 //! - Pages of PostgreSQL are PostgreSQL's to check: `pg_amcheck`, and checksums of pages.
 
+mod alerts;
 mod contents;
 mod data;
 mod finding;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alerts::note;
 pub use finding::{Finding, FindingKind};
 
 use crate::app::App;
@@ -77,6 +82,8 @@ pub struct Checked {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
+    /// Whether the content of attachments was read through too.
+    pub whole: bool,
     /// How much was checked.
     pub checked: Checked,
     /// What is wrong: by kind, then in the order in which it was found.
@@ -94,6 +101,14 @@ impl Report {
     /// Whether something of this kind is wrong.
     pub fn has(&self, kind: FindingKind) -> bool {
         self.findings.iter().any(|finding| finding.kind == kind)
+    }
+
+    /// Whether something of this kind would have been found, had it been there.
+    pub fn tells_of(&self, kind: FindingKind) -> bool {
+        // What can't be read hides what is wrong behind it.
+        let hidden = self.has(FindingKind::Unreadable) || self.has(FindingKind::Database);
+        let needs_whole = matches!(kind, FindingKind::ContentChanged | FindingKind::Unreadable);
+        self.has(kind) || !hidden && (self.whole || !needs_whole)
     }
 
     fn add(&mut self, finding: Finding) {
@@ -123,7 +138,7 @@ pub type Progress<'a> = dyn FnMut(Part, u64) + Send + 'a;
 
 /// Checks everything. `contents` says that the content of attachments is read through too, not only looked for.
 pub(crate) fn verify(app: &App, contents: bool, progress: &mut Progress<'_>) -> Result<Report, StorageError> {
-    let mut report = Report::default();
+    let mut report = Report { whole: contents, ..Report::default() };
     one_moment(app.storage.read()?.as_ref(), &mut report, progress)?;
     // None is held open while files are read: on a busy server that could take an hour.
     contents::check(app, contents, &mut report, progress)?;

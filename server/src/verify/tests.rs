@@ -1,7 +1,7 @@
 //! Whatever happened by way of the server, nothing is wrong; and what happened past it is found by name.
 
-use super::{FindingKind, Report};
-use crate::admin::{Mapping, TerritoryFrom};
+use super::{Finding, FindingKind, Report};
+use crate::admin::{AlertKind, Mapping, TerritoryFrom};
 use crate::storage::Storage;
 use crate::storage::sqlite::Sqlite;
 use crate::testkit::{Org, Phone, TestResult};
@@ -61,6 +61,80 @@ fn a_clean_system_has_nothing_wrong_and_says_how_much_was_checked() -> TestResul
     Ok(())
 }
 
+/// Checks, has the findings told, and lists the alerts: what, its figures, and who has seen it.
+fn noted(org: &Org, contents: bool) -> TestResult<Vec<(AlertKind, String, Option<String>)>> {
+    org.admin.note_findings(&org.admin.verify(contents, &mut |_, _| {})?)?;
+    let alerts = org.admin.alerts(50)?.into_iter();
+    Ok(alerts.map(|alert| (alert.kind, alert.detail, alert.seen.map(|(by, _)| by))).collect())
+}
+
+#[test]
+fn a_finding_is_one_alert_until_it_is_seen_or_a_check_does_not_find_it_any_more() -> TestResult {
+    let (org, _) = field()?;
+    assert!(noted(&org, true)?.is_empty());
+    org.tamper("UPDATE bucket_sum SET rows = rows + 1")?;
+    let kind = AlertKind::Found(FindingKind::BucketSum);
+    let detail = "found by a check 2 times, first in territory/A";
+    let open = (kind, detail.to_owned(), None);
+    assert_eq!(noted(&org, false)?, std::slice::from_ref(&open));
+    assert_eq!(noted(&org, false)?, std::slice::from_ref(&open), "told once");
+    org.tamper("UPDATE bucket_sum SET rows = rows - 1")?;
+    let closed = format!("{detail}; a later check did not find it any more");
+    let closed = (kind, closed, Some("the server".to_owned()));
+    assert_eq!(noted(&org, false)?, std::slice::from_ref(&closed));
+    assert_eq!(noted(&org, false)?, std::slice::from_ref(&closed));
+    assert_eq!(org.admin.acts(1)?[0].action, "close_alert");
+
+    // What comes back, or stays once somebody has seen it, is told anew.
+    org.tamper("UPDATE bucket_sum SET rows = rows + 1")?;
+    assert_eq!(noted(&org, false)?, [open.clone(), closed.clone()]);
+    let first = org.admin.alerts(1)?.remove(0);
+    org.admin.acknowledge(org.boss, first.id)?;
+    let seen = (kind, detail.to_owned(), Some("Boss".to_owned()));
+    assert_eq!(noted(&org, false)?, [open, seen.clone(), closed.clone()]);
+    org.tamper("UPDATE bucket_sum SET rows = rows - 1")?;
+    assert_eq!(
+        noted(&org, false)?,
+        [closed.clone(), seen, closed],
+        "what somebody has seen is left as it is"
+    );
+    Ok(())
+}
+
+#[test]
+fn several_kinds_are_an_alert_each_and_none_tells_what_a_record_holds() -> TestResult {
+    let (org, ids) = field()?;
+    let other = r#"{"code":"1","name":"Other Shop","territory":"A"}"#;
+    org.tamper(&format!("UPDATE record SET fields = '{other}' WHERE {}", is(&org, "id", ids[0])))?;
+    let alerts = noted(&org, false)?;
+    let mut kinds: Vec<_> = alerts.iter().map(|(kind, ..)| *kind).collect();
+    kinds.reverse();
+    let expected = [FindingKind::RecordChanged, FindingKind::BucketSum].map(AlertKind::Found);
+    assert_eq!(kinds, expected);
+    let place = format!("first in territory/A, customer {}", ids[0]);
+    assert!(alerts.iter().any(|(_, detail, _)| *detail == format!("found by a check 1 time, {place}")));
+    assert!(alerts.iter().all(|(_, detail, _)| !detail.contains("Shop") && !detail.contains("Other")));
+    Ok(())
+}
+
+#[test]
+fn a_check_that_did_not_look_does_not_close_an_alert() {
+    let found = |kind, whole| {
+        let mut report = Report { whole, ..Report::default() };
+        report.add(Finding::detailed(kind, String::new()));
+        report
+    };
+    let clean = |whole| Report { whole, ..Report::default() };
+    assert!(
+        clean(false).tells_of(FindingKind::BucketSum) && clean(false).tells_of(FindingKind::ContentMissing)
+    );
+    assert!(!clean(false).tells_of(FindingKind::ContentChanged), "no content was read through");
+    assert!(clean(true).tells_of(FindingKind::ContentChanged));
+    for hides in [FindingKind::Unreadable, FindingKind::Database] {
+        assert!(!found(hides, true).tells_of(FindingKind::BucketSum), "it may lie behind what can't be read");
+    }
+}
+
 #[test]
 fn an_edit_past_the_server_is_found_by_its_kind_its_bucket_and_its_id() -> TestResult {
     use FindingKind::{
@@ -112,7 +186,7 @@ fn an_edit_past_the_server_is_found_by_its_kind_its_bucket_and_its_id() -> TestR
         for kind in &expected {
             assert!(report.has(*kind), "{sql}: {kind:?} is not among {:?}", report.findings);
         }
-        let told = |finding: &super::Finding| {
+        let told = |finding: &Finding| {
             finding.bucket.as_ref() == Some(bucket)
                 && about.is_none_or(|at: usize| finding.id == Some(ids[at]))
         };

@@ -90,3 +90,28 @@ async fn the_rules_are_shown_in_words() -> TestResult {
     assert!(text.contains("The app does not open") && text.contains("changed every 90 days"));
     Ok(())
 }
+
+#[tokio::test]
+async fn what_a_check_has_found_is_an_alert_with_what_to_do() -> TestResult {
+    let (org, _) = org_with_phone("Corner")?;
+    let check = || org.admin.note_findings(&org.admin.verify(false, &mut |_, _| {})?);
+    org.tamper("UPDATE bucket_sum SET rows = rows + 1")?;
+    check()?;
+    let mut browser = Browser::signed_in(&org).await?;
+    let text = browser.get("/console/alerts").await?.text;
+    for words in [
+        "The records don&#39;t add up to what is stored of the bucket.",
+        "Found by a check 1 time, first in territory/NJ.",
+        "put a backup back",
+        ">Act</span>",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(browser.get("/console").await?.text.contains("1 alert"));
+    org.tamper("UPDATE bucket_sum SET rows = rows - 1")?;
+    check()?;
+    let text = browser.get("/console/alerts").await?.text;
+    assert!(text.contains("Nothing new.") && text.contains("a later check did not find it any more."));
+    assert!(!browser.get("/console").await?.text.contains("class=\"waits\""));
+    Ok(())
+}

@@ -39,13 +39,13 @@ impl AlertsRead for Tx<'_> {
         self.one("SELECT * FROM alert WHERE id = ?1", params![blob(&id)], alert)
     }
 
-    fn has_unseen(&self, kind: AlertKind, device: Option<DeviceId>) -> Result<bool> {
-        let found = self.one(
-            "SELECT n FROM alert WHERE kind = ?1 AND device IS NOT DISTINCT FROM ?2 AND seen_ms IS NULL LIMIT 1",
+    fn unseen(&self, kind: AlertKind, device: Option<DeviceId>) -> Result<Option<StoredAlert>> {
+        self.one(
+            "SELECT * FROM alert WHERE kind = ?1 AND device IS NOT DISTINCT FROM ?2 AND seen_ms IS NULL
+             ORDER BY n DESC LIMIT 1",
             params![name_of(&AlertKind::NAMES, &kind)?, device.as_ref().map(|device| blob(&device.0))],
-            |_| Ok(()),
-        )?;
-        Ok(found.is_some())
+            alert,
+        )
     }
 }
 
@@ -63,7 +63,8 @@ impl AlertsWrite for Tx<'_> {
         self.run(
             "INSERT INTO alert (id, device, kind, at_ms, detail, seen_by, seen_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (id) DO UPDATE SET seen_by = excluded.seen_by, seen_ms = excluded.seen_ms",
+             ON CONFLICT (id) DO UPDATE
+             SET detail = excluded.detail, seen_by = excluded.seen_by, seen_ms = excluded.seen_ms",
             params![
                 blob(&alert.id),
                 alert.device.as_ref().map(|device| blob(&device.0)),

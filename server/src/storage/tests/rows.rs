@@ -312,7 +312,7 @@ fn work(storage: &dyn Storage) -> TestResult {
             seen_ms: None,
         })?;
     }
-    let detail = "not written over".to_owned();
+    let detail = "written over".to_owned();
     let (seen_by, seen_ms, kind) = (Some(boss), Some(4), AlertKind::Copied);
     for n in [101, 103] {
         let detail = detail.clone();
@@ -515,10 +515,7 @@ fn answers(storage: &dyn Storage) -> TestResult<Vec<String>> {
     tell("watch", &(tx.watch(one)?, tx.watch(two)?));
     tell("alerts", &(tx.alerts(3)?, tx.alert(id(101))?, tx.alert(id(1))?));
     for device in [Some(one), Some(two), None] {
-        tell(
-            "unseen",
-            &(tx.has_unseen(AlertKind::Copied, device)?, tx.has_unseen(AlertKind::TokenReuse, device)?),
-        );
+        tell("unseen", &(tx.unseen(AlertKind::Copied, device)?, tx.unseen(AlertKind::TokenReuse, device)?));
     }
 
     tell("segments", &(tx.segment(one, id(1))?, tx.segment(two, id(3))?, tx.segment(two, id(2))?));
