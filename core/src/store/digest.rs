@@ -382,7 +382,7 @@ impl Adding<'_> {
                     _ => ValueRef::Null,
                 },
                 Part::Field(at) => match &held.values[*at] {
-                    Value::Null => ValueRef::Null,
+                    Value::Null | Value::Other {} => ValueRef::Null,
                     Value::Bool(bool) => ValueRef::Integer(i64::from(*bool)),
                     Value::Int(int) => ValueRef::Integer(*int),
                     Value::Real(real) => ValueRef::Real(*real),
