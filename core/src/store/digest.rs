@@ -25,8 +25,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The tables that belong to no entity.
-const OWN: [&str; 12] = [
-    "conflict",
+const OWN: [&str; 11] = [
     "counter",
     "cursor",
     "healing",

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_unsent_files.sql"),
     include_str!("migrations/0007_fewer_indexes.sql"),
     include_str!("migrations/0008_thumbnails.sql"),
+    include_str!("migrations/0009_conflicts_are_records.sql"),
 ];
 
 /// The first version with digests.
