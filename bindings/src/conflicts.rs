@@ -26,6 +26,8 @@ pub enum FieldValue {
     Set(Vec<String>),
     /// A record.
     Id(Uuid),
+    /// What a newer version of the app wrote, and this one can't show. Never among a record's own fields.
+    Other {},
 }
 
 /// A conflict that nobody has settled. Holds personal data: keep it out of logs.

@@ -1,9 +1,9 @@
-//! The outbox: what was not sent, what the server refused, and what lost in a collision.
+//! The outbox: what was not sent, and what the server refused.
 
 use crate::Error;
 use crate::platform::{Clock, Entropy};
+pub use crate::store::RowState;
 use crate::store::{Entry, Made, Store};
-pub use crate::store::{KeptConflict, RowState};
 use chrono::{DateTime, Utc};
 use roundsman_model::{DeviceSeq, Entity, RuleError};
 use std::sync::Arc;
@@ -105,22 +105,6 @@ impl Outbox {
         let made = Made::now(&*self.clock, &*self.entropy)?;
         self.store.restore(seq, &made)?.ok_or(Error::NotFound)?;
         self.resend(seq)
-    }
-
-    /// The values that lost in a collision with somebody else's, oldest first.
-    ///
-    /// # Errors
-    /// The vault is not open, or the store is damaged.
-    pub fn conflicts(&self) -> Result<Vec<KeptConflict>, Error> {
-        Ok(self.store.conflicts()?)
-    }
-
-    /// Forgets a value that lost: the rep has seen it, and has typed it anew if it was the right one.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if there is none of this number. The vault is not open, or the disk is full.
-    pub fn resolve_conflict(&self, id: i64) -> Result<(), Error> {
-        self.store.forget_conflict(id)?.then_some(()).ok_or(Error::NotFound)
     }
 }
 

@@ -43,5 +43,5 @@ pub fn to_json(value: &Value) -> String {
 
 /// The value that stands in a collision; nothing if a newer version wrote it in a form of its own.
 pub fn from_json(json: &str) -> Option<Value> {
-    serde_json::from_str(json).ok()
+    serde_json::from_str(json).ok().filter(|value| *value != Value::Other {})
 }

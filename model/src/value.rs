@@ -1,7 +1,7 @@
 //! Field values, as they are stored, merged and sent.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,6 +31,10 @@ pub enum Value {
     Set(Vec<String>),
     /// An identifier of a row or a user. Never produced by reading JSON, which has no such type.
     Id(Uuid),
+    /// Something that no value of this version can be: an object, or an array with more than texts in it. What it was
+    /// is not kept. It is of no field's kind, so a change with it is refused by name, and a row with it is held
+    /// without it.
+    Other {},
 }
 
 /// By what is there, and not by trying one variant after the other: a record has many values, and each failed try makes an
@@ -86,9 +90,18 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Text(text))
     }
 
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Other {})
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Value, A::Error> {
         let mut all = Vec::new();
         while let Some(word) = words.next_element()? {
+            let Value::Text(word) = word else {
+                while words.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Value::Other {});
+            };
             all.push(word);
         }
         Ok(Value::Set(all))
@@ -357,8 +370,26 @@ mod tests {
             let tree: Option<serde_json::Value> = serde_json::from_str(json).ok();
             assert_eq!(tree.and_then(|tree| serde_json::from_value(tree).ok()), Some(value), "{json}");
         }
-        for json in ["{}", "[1]", "[[]]", r#"["a",null]"#, "nul", ""] {
+        for json in ["nul", "", "[1", r#"{"a":}"#] {
             assert!(serde_json::from_str::<Value>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_no_value_of_this_version_can_be_is_read_over_and_is_of_no_kind() {
+        for json in ["{}", r#"{"a":[{"b":1.5}]}"#, "[1]", "[[]]", r#"["a",null,{}]"#, r#"[{},"a"]"#] {
+            assert_eq!(serde_json::from_str::<Value>(json).ok(), Some(Value::Other {}), "{json}");
+            let beside: Option<(Value, Value)> = serde_json::from_str(&format!("[{json},7]")).ok();
+            assert_eq!(beside, Some((Value::Other {}, Value::Int(7))), "{json}");
+        }
+        // Written down, it does not become a value that it was not.
+        let again = serde_json::to_string(&Value::Other {}).unwrap_or_default();
+        assert_eq!(serde_json::from_str::<Value>(&again).ok(), Some(Value::Other {}), "{again}");
+        assert!(!Value::Other {}.is_null());
+        for kind in
+            [Kind::Text, Kind::Set, Kind::Int, Kind::Real, Kind::Bool, Kind::Id, Kind::Time, Kind::Date]
+        {
+            assert_eq!(kind.coerce(Value::Other {}), None, "{kind:?}");
         }
     }
 }

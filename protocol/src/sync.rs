@@ -250,6 +250,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_a_newer_version_stops_no_answer() {
+        let other = r#"{"rain":[1,{"mm":2}]}"#;
+        for line in [
+            format!(r#"{{"own":{{"fields":{{"4":{{"name":"Oak","weather":{other}}}}}}}}}"#),
+            format!(
+                r#"{{"result":{{"seq":4,"outcome":{{"applied":{{"rev":2,"conflicts":[{{"field":"name","kept":{other},
+                "lost":[7],"rule":"latest","lost_is_mine":true}}]}}}}}}}}"#
+            ),
+            format!(
+                r#"{{"page":{{"bucket":"a","cursor":1,"head":1,"rows":[{{"fields":{{"name":"Oak","weather":{other}}},
+                "entity":"customer","id":"{}","rev":1}}]}}}}"#,
+                Uuid::nil()
+            ),
+        ] {
+            let read = Frame::read(line.as_bytes()).unwrap_or_else(|error| unreachable!("{error}: {line}"));
+            assert!(read.is_some(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_change_of_an_older_version_reads_as_it_was_meant() {
         let id = Uuid::nil();
         let line = format!(

@@ -4,7 +4,7 @@
 mod kit;
 
 use kit::{Phone, TestResult, enrolment, frames, pack, problem, rig};
-use roundsman_model::{DeviceSeq, Rev, Stamp};
+use roundsman_model::{DeviceSeq, Rev, RuleError, Stamp};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{Checkin, CheckinAnswer, DeviceState, EnrolAnswer, RootAnswer};
 use roundsman_protocol::hpke_seal::key_pair;
@@ -221,6 +221,50 @@ async fn requests_that_are_too_large_or_unreadable_are_refused() -> TestResult {
     // A stranger's body is not even unpacked.
     let answer = rig.proved(&phone, "/v1/sync", Some("invented"), b"not json".to_vec()).await?;
     assert_eq!(problem(answer).await?.code, ErrorCode::TokenInvalid);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_with_a_value_of_a_form_that_is_not_known_is_refused_alone_and_the_others_are_taken()
+-> TestResult {
+    let rig = rig().await?;
+    let phone = Phone::new()?;
+    let ticket = rig.ticket("ana", "A")?;
+    let enrolled = rig.proved(&phone, "/v1/enrol", None, enrolment(ticket.token)?).await?;
+    let enrolled: EnrolAnswer = serde_json::from_slice(&enrolled.bytes().await?)?;
+    let head = Head { cursors: BTreeMap::new(), device: report(), differences: vec![], own: None };
+    let mut lines = vec![serde_json::to_string(&head)?];
+    let (wrong, none) = (
+        |field: &str| Some(RuleError::WrongKind { field: field.to_owned() }),
+        Some(RuleError::UnknownField { field: "drone".to_owned() }),
+    );
+    let newer = [
+        (r#""name":"Corner Shop""#, None),
+        (r#""name":{"en":"Shop","nl":["Winkel",{"a":1.5}]}"#, wrong("name")),
+        (r#""name":"Mill","tags":[["a"],7]"#, wrong("tags")),
+        (r#""name":"Mill","drone":{"wings":4}"#, none),
+        (r#""name":"Mill","was":{}},"was":{"tags":{"a":1}"#, wrong("tags")),
+        (r#""name":"Mill","brand":null"#, None),
+    ];
+    for (seq, (fields, _)) in (1..).zip(&newer) {
+        let (id, record) = (Uuid::now_v7(), Uuid::now_v7());
+        let fields = fields.replace(r#","was":{}"#, "");
+        lines.push(format!(
+            r#"{{"seq":{seq},"id":"{id}","entity":"customer","record":"{record}","change":"put","base":0,"stamp":1,
+            "fields":{{"code":"{seq}","territory":"A",{fields}}}}}"#
+        ).replace('\n', " "));
+    }
+    let access = Some(enrolled.tokens.access.as_str());
+    for _ in 0..2 {
+        let answer = rig.proved(&phone, "/v1/sync", access, lines.join("\n").into_bytes()).await?;
+        assert_eq!(answer.status(), 200);
+        let results: Vec<Option<RuleError>> = (frames(answer).await?.into_iter())
+            .filter_map(|frame| if let Frame::Result(result) = frame { Some(result.outcome) } else { None })
+            .map(|outcome| if let Outcome::Rejected { reason } = outcome { Some(reason) } else { None })
+            .collect();
+        assert_eq!(results, newer.clone().map(|(_, reason)| reason), "and a repeat is told the same");
+    }
+    assert_eq!(rig.admin.customer_count()?, 2);
     Ok(())
 }
 

@@ -6,6 +6,8 @@ mod console;
 mod driver;
 #[path = "browser/lost.rs"]
 mod lost;
+#[path = "browser/photos.rs"]
+mod photos;
 #[path = "browser/wipe.rs"]
 mod wipe;
 
@@ -45,6 +47,7 @@ async fn a_day_with_two_phones_and_the_console() -> Result<()> {
 
     the_administrator_signs_in(&desk, &world).await?;
     the_visit_is_in_the_console(&desk, &world).await?;
+    photos::small_pictures_stand_beside_photos(&desk, &world).await?;
     a_file_is_imported(&desk, &world).await?;
     a_device_is_offered_a_code(&desk, &world).await?;
     a_lock_and_an_unlock_reach_the_phone(&desk, &phone, &world).await?;

@@ -281,8 +281,8 @@ export async function unsent(state) {
       h("button.button.danger.small", { type: "button", onclick: press(`/outbox/${entry.seq}/discard`) }, "Discard")));
   const lost = (conflict) => h("li.visit-line", {},
     h("div.head", {}, conflict.title, h("span.chip.warn", {}, word(conflict.field))),
-    h("p.step", {}, "A colleague’s version won; yours is kept here."),
-    h("div.tools", {}, h("button.button.quiet.small", { type: "button", onclick: press(`/conflicts/${conflict.id}/dismiss`) }, "Dismiss")));
+    h("p.step", {}, "One version stands, the other is kept until somebody has decided."),
+    h("div.tools", {}, h("button.button.quiet.small", { type: "button", onclick: press(`/conflicts/${conflict.id}/dismiss`) }, "Leave as it stands")));
   const content = [syncCard(state)];
   if (entries.length) content.push(h("h2.label", {}, many(state.unsent, "change", "changes"), " on this phone only"), h("ul.list", { id: "entries" }, entries.map(line)));
   else content.push(empty("check", "Everything is sent", "What you do next shows up here until the server has it."));

@@ -175,7 +175,7 @@ impl From<Row> for ServerRecord {
 
 fn text(value: Value) -> Option<String> {
     Some(match value {
-        Value::Null => return None,
+        Value::Null | Value::Other {} => return None,
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
         Value::Real(value) => value.to_string(),

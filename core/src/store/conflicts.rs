@@ -1,12 +1,11 @@
 //! Conflicts that nobody has settled: what the server tells of them, and how this device settles one.
 
 use super::edit::{Edits, Made};
-use super::rows::Stored;
-use super::schema::{self, Table};
+use super::schema;
 use super::{Store, StoreError};
 use crate::Error;
 use roundsman_model::collision::{Collision, from_json};
-use roundsman_model::{Entity, EntityDef, Fields, Value, entity};
+use roundsman_model::{EntityDef, Fields, Value, entity};
 use rusqlite::Connection;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -63,7 +62,6 @@ impl Edits<'_> {
         let table = schema::table(def)?;
         super::rows::find(self.connection, table, collision.record)?.ok_or(Error::NotFound)?;
         self.change::<Error>(table, collision.record, None, change, vec![collision.id], made)?;
-        forget(self.connection, def.name, collision.record, Some(&collision.field))?;
         Ok(())
     }
 }
@@ -73,34 +71,6 @@ pub(crate) fn lost(collision: &Collision) -> Option<Value> {
     let value = from_json(&collision.lost)?;
     let kind = entity(&collision.entity)?.field(&collision.field)?.kind;
     if value.is_null() { Some(value) } else { kind.coerce(value) }
-}
-
-/// A row leaves this device: what answers told of its conflicts goes with it, or, if it is a conflict itself, what they
-/// told of that.
-pub(super) fn left(connection: &Connection, table: &Table, stored: &Stored) -> Result<(), StoreError> {
-    if table.def.name != Collision::DEF.name {
-        return forget(connection, table.def.name, stored.id, None);
-    }
-    match Collision::from_fields(stored.id, &stored.version.fields) {
-        Ok(settled) => forget(connection, &settled.entity, settled.record, Some(&settled.field)),
-        Err(_) => Err(StoreError::Corrupt),
-    }
-}
-
-/// Forgets what an answer told of a record's conflicts, in one field or in all.
-pub(super) fn forget(
-    connection: &Connection,
-    entity: &str,
-    record: Uuid,
-    field: Option<&str>,
-) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "DELETE FROM conflict WHERE entity = ?1 AND record = ?2
-             AND (?3 IS NULL OR conflict ->> '$.field' = ?3)",
-        )?
-        .execute((entity, record.as_bytes(), field))?;
-    Ok(())
 }
 
 /// The conflicts that changes settle which wait for the server's answer.

@@ -25,8 +25,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The tables that belong to no entity.
-const OWN: [&str; 12] = [
-    "conflict",
+const OWN: [&str; 11] = [
     "counter",
     "cursor",
     "healing",
@@ -413,7 +412,7 @@ impl Adding<'_> {
                     _ => ValueRef::Null,
                 },
                 Part::Field(at) => match &held.values[*at] {
-                    Value::Null => ValueRef::Null,
+                    Value::Null | Value::Other {} => ValueRef::Null,
                     Value::Bool(bool) => ValueRef::Integer(i64::from(*bool)),
                     Value::Int(int) => ValueRef::Integer(*int),
                     Value::Real(real) => ValueRef::Real(*real),

@@ -43,7 +43,6 @@ pub use healing::Verdict;
 pub use incoming::Arrival;
 pub use observe::{Changed, Observer, Subscription};
 pub(crate) use outbox::Entry;
-pub use outbox::KeptConflict;
 pub(crate) use records::{Order, Records, Select};
 pub use rows::RowState;
 pub use sealed_files::Rewrap;

@@ -47,19 +47,6 @@ impl Default for Draft {
     }
 }
 
-/// A value that lost in a collision, kept until the rep has seen it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeptConflict {
-    /// Its number on this device.
-    pub id: i64,
-    /// The entity of the record.
-    pub entity: &'static str,
-    /// The record.
-    pub record: Uuid,
-    /// The field, both values, and the rule that decided.
-    pub conflict: Conflict,
-}
-
 const SELECT: &str =
     "SELECT seq, mutation, entity, record, base, stamp, fields, reason, change, was, settles FROM outbox";
 
@@ -179,35 +166,6 @@ impl Store {
             edits.append(table.def, entry.record, draft, made).map(Some)
         })
     }
-
-    /// The values that lost, oldest first.
-    pub(crate) fn conflicts(&self) -> Result<Vec<KeptConflict>, StoreError> {
-        self.read(|records| {
-            let mut statement = records
-                .connection
-                .prepare_cached("SELECT id, entity, record, conflict FROM conflict ORDER BY id")?;
-            let mut rows = statement.query([])?;
-            let mut conflicts = Vec::new();
-            while let Some(row) = rows.next()? {
-                let Some(table) = schema::named(&row.get::<_, String>(1)?) else { continue };
-                let conflict = serde_json::from_str(&row.get::<_, String>(3)?)?;
-                conflicts.push(KeptConflict {
-                    id: row.get(0)?,
-                    entity: table.def.name,
-                    record: Uuid::from_bytes(row.get(2)?),
-                    conflict: in_kind(table.def, conflict),
-                });
-            }
-            Ok(conflicts)
-        })
-    }
-
-    /// Forgets a value that lost; `false` if there is none of that number.
-    pub(crate) fn forget_conflict(&self, id: i64) -> Result<bool, StoreError> {
-        self.write(|edits| {
-            Ok(edits.connection.prepare_cached("DELETE FROM conflict WHERE id = ?1")?.execute([id])? > 0)
-        })
-    }
 }
 
 /// What results have made superfluous. It goes many at a time: a statement keeps every page that it changes in memory, to be
@@ -292,13 +250,6 @@ impl Edits<'_> {
         conflicts: &[Conflict],
         set: Option<&Fields>,
     ) -> Result<Option<Shadow>, StoreError> {
-        for conflict in conflicts {
-            self.connection
-                .prepare_cached(
-                    "INSERT OR FAIL INTO conflict (entity, record, conflict) VALUES (?1, ?2, ?3)",
-                )?
-                .execute((entry.def.name, entry.record.as_bytes(), serde_json::to_string(conflict)?))?;
-        }
         if entry.change == Change::Delete {
             shadow::forget(self.connection, entry.def, entry.record)?;
             return Ok(None);
@@ -468,13 +419,6 @@ impl Entry {
             settles: self.settles,
         }
     }
-}
-
-/// JSON knows no ids: brings both values back into the field's own kind.
-fn in_kind(def: &EntityDef, conflict: Conflict) -> Conflict {
-    let Some(field) = def.field(&conflict.field) else { return conflict };
-    let own = |value: Value| field.kind.coerce(value.clone()).unwrap_or(value);
-    Conflict { kept: own(conflict.kept), lost: own(conflict.lost), ..conflict }
 }
 
 pub(super) fn counter(connection: &Connection, name: &str) -> Result<u64, StoreError> {

@@ -5,7 +5,7 @@ use super::incoming::{Arrival, Arrived, Fate, Name};
 use super::rows::{self, Adder, RowState, Version, Whole, whole};
 use super::schema::{Index, Table, tables};
 use super::terms::{self, Gathered};
-use super::{Store, StoreError, conflicts, connection, healing, lock, outbox, shadow};
+use super::{Store, StoreError, connection, healing, lock, outbox, shadow};
 use roundsman_model::attachment::Attachment;
 use roundsman_model::{Bucket, Entity, Fields, Rev, Seq};
 use roundsman_protocol::sync::Page;
@@ -401,7 +401,6 @@ impl Edits<'_> {
             return Ok(());
         }
         shadow::forget(self.connection, table.def, id)?;
-        conflicts::left(self.connection, table, &stored)?;
         rows::remove(self.connection, table, &stored)?;
         self.note(table, id);
         if table.def.name == Attachment::DEF.name {
@@ -424,13 +423,6 @@ impl Edits<'_> {
         self.connection.execute(
             &format!(
                 "DELETE FROM shadow WHERE entity = ?1
-                 AND record IN (SELECT id FROM \"{name}\" WHERE _bucket = ?2)"
-            ),
-            (name, &bucket.0),
-        )?;
-        self.connection.execute(
-            &format!(
-                "DELETE FROM conflict WHERE entity = ?1
                  AND record IN (SELECT id FROM \"{name}\" WHERE _bucket = ?2)"
             ),
             (name, &bucket.0),

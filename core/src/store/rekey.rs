@@ -225,7 +225,10 @@ mod tests {
         let older = open(&path, &key(1)).unwrap();
         older
             .execute_batch(
-                "DROP TABLE sealed_file; DROP TABLE passed_over; DROP TABLE healing; DROP TABLE unconfirmed;
+                "CREATE TABLE conflict (id INTEGER PRIMARY KEY, entity TEXT NOT NULL, record BLOB NOT NULL,
+                 conflict TEXT NOT NULL) STRICT;
+                 INSERT INTO conflict VALUES (1, 'customer', x'00', '{}');
+                 DROP TABLE sealed_file; DROP TABLE passed_over; DROP TABLE healing; DROP TABLE unconfirmed;
                  DROP TABLE unsent_file; DROP TABLE thumbnail;
                  DELETE FROM digest
                  WHERE name IN ('sealed_file', 'passed_over', 'healing', 'unconfirmed', 'unsent_file', 'thumbnail');

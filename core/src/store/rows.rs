@@ -220,6 +220,10 @@ impl ToSql for Bound<'_> {
                 .map(ToSqlOutput::from)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
             Value::Id(id) => ToSqlOutput::from(id.as_bytes().as_slice()),
+            // Of no field's kind: it is never among fields that were admitted.
+            Value::Other {} => {
+                return Err(rusqlite::Error::ToSqlConversionFailure("no column holds it".into()));
+            }
         })
     }
 }

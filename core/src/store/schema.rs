@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_fewer_indexes.sql"),
     include_str!("migrations/0008_thumbnails.sql"),
     include_str!("migrations/0009_no_index_of_waiting.sql"),
+    include_str!("migrations/0010_conflicts_are_records.sql"),
 ];
 
 /// The first version with digests.

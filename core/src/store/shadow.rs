@@ -6,7 +6,7 @@
 use super::edit::{Edits, bucket, lay};
 use super::rows::{self, RowState, Version, Whole};
 use super::schema::Table;
-use super::{Entry, StoreError, conflicts, outbox};
+use super::{Entry, StoreError, outbox};
 use roundsman_model::{Bucket, EntityDef, Fields, Rev, Value};
 use roundsman_protocol::sync::Change;
 use rusqlite::{Connection, OptionalExtension};
@@ -136,7 +136,6 @@ impl Edits<'_> {
             }
         } else if let Some(stored) = stored {
             // It was removed here; or the change that made it was discarded, and the server never had it.
-            conflicts::left(connection, table, &stored)?;
             rows::remove(connection, table, &stored)?;
             self.note(table, record);
         }

@@ -153,30 +153,8 @@ fn an_answer_that_comes_twice_changes_nothing() {
         phone.settle(1, applied(3, vec![lost.clone()]));
         phone.settle(2, rejected());
     }
-    assert_eq!(phone.outbox.conflicts().unwrap().len(), 1);
     assert_eq!(phone.outbox.count().unwrap(), 1);
     assert_eq!(phone.name(id(1)).as_deref(), Some("Colleague's"), "the value that stands is shown");
-}
-
-#[test]
-fn a_value_that_lost_is_kept_until_the_rep_has_seen_it() {
-    let phone = Phone::new();
-    phone.pull(vec![customer(1, 1, "Theirs", &[])]);
-    phone.rename(id(1), "Mine");
-    let lost = Conflict {
-        field: "name".to_owned(),
-        kept: "Colleague's".into(),
-        lost: "Mine".into(),
-        rule: Merge::Latest,
-        lost_is_mine: true,
-    };
-    phone.settle(1, applied(3, vec![lost.clone()]));
-    let phone = phone.restarted();
-    let kept = phone.outbox.conflicts().unwrap().remove(0);
-    assert_eq!((kept.entity, kept.record, &kept.conflict), ("customer", id(1), &lost));
-    phone.outbox.resolve_conflict(kept.id).unwrap();
-    assert!(matches!(phone.outbox.resolve_conflict(kept.id), Err(Error::NotFound)));
-    assert!(phone.outbox.conflicts().unwrap().is_empty());
 }
 
 #[test]

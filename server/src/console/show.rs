@@ -215,6 +215,7 @@ pub(super) fn value(entity_name: &str, field: &str, value: &Value) -> String {
         (_, Value::Text(text)) => text.clone(),
         (_, Value::Set(words)) => words.join(", "),
         (_, Value::Id(id)) => id.to_string(),
+        (_, Value::Other {}) => "a value of a newer version".to_owned(),
     }
 }
 

@@ -137,6 +137,14 @@ impl Browser {
         self.until(&format!("no {css}"), SCRIPT, &[json!(css)]).await
     }
 
+    /// Waits until so many of the pictures that match are drawn, and makes sure that each has the room that it had before.
+    pub(crate) async fn see_drawn(&self, css: &str, count: usize) -> Result<()> {
+        const SCRIPT: &str = "const all = [...document.querySelectorAll(arguments[0])];\
+            const held = e => e.offsetWidth == e.getAttribute('width') && e.offsetHeight == e.getAttribute('height');\
+            return all.every(e => e.complete && held(e)) && all.filter(e => e.naturalWidth > 0).length === arguments[1]";
+        self.until(&format!("{count} pictures in {css}"), SCRIPT, &[json!(css), json!(count)]).await
+    }
+
     /// How many elements match now.
     pub(crate) async fn count(&self, css: &str) -> Result<usize> {
         Ok(self.client.find_all(Locator::Css(css)).await?.len())

@@ -228,6 +228,6 @@ pub(super) async fn discard(State(world): Shared, Path((number, seq)): Path<(usi
     tell(phone(&world, number)?, move |phone| phone.client().outbox()?.discard(DeviceSeq(seq))).await
 }
 
-pub(super) async fn dismiss(State(world): Shared, Path((number, id)): Path<(usize, i64)>) -> Done {
-    tell(phone(&world, number)?, move |phone| phone.client().outbox()?.resolve_conflict(id)).await
+pub(super) async fn dismiss(State(world): Shared, Path((number, id)): Path<(usize, Uuid)>) -> Done {
+    tell(phone(&world, number)?, move |phone| phone.client().conflicts()?.keep(id)).await
 }

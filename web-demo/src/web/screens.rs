@@ -187,9 +187,9 @@ pub(super) async fn outbox(State(world): Shared, Path(number): Path<usize>) -> A
                 None => entries.push((entry.record, in_words(&entry, phone)?)),
             }
         }
-        let conflicts = outbox.conflicts()?.into_iter().map(|conflict| {
-            let (title, _) = about(phone, conflict.entity, conflict.record)?;
-            Ok(ConflictView { id: conflict.id, title, field: conflict.conflict.field.replace('_', " ") })
+        let conflicts = phone.client().conflicts()?.list()?.into_iter().map(|conflict| {
+            let (title, _) = about(phone, &conflict.entity, conflict.record)?;
+            Ok(ConflictView { id: conflict.id, title, field: conflict.field.replace('_', " ") })
         });
         Ok(OutboxView {
             entries: entries.into_iter().map(|(_, entry)| entry).collect(),

@@ -100,7 +100,7 @@ impl StateView {
         let (outbox, customers) = (phone.client().outbox()?, phone.client().customers()?);
         self.unsent = outbox.count()?;
         self.refused = outbox.unsent()?.iter().filter(|entry| super::screens::is_refused(entry)).count();
-        self.conflicts = outbox.conflicts()?.len();
+        self.conflicts = phone.client().conflicts()?.list()?.len();
         self.customers = customers.count()?;
         if let Some(visit) = phone.client().visits()?.in_progress()? {
             let name = customers.get(visit.customer)?.map(|customer| customer.name).unwrap_or_default();
@@ -251,7 +251,7 @@ pub(super) struct UnsentView {
 /// A value that lost in a collision.
 #[derive(Debug, Serialize)]
 pub(super) struct ConflictView {
-    pub(super) id: i64,
+    pub(super) id: Uuid,
     pub(super) title: String,
     pub(super) field: String,
 }
