@@ -8,14 +8,14 @@ use roundsman_core::{Client, State};
 use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, Fields, Rev, Value};
 use roundsman_protocol::sha256;
-use roundsman_protocol::sync::{Change, Outcome};
+use roundsman_protocol::sync::Outcome;
 use roundsman_server::admin::{RescueFilter, RescueState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use uuid::Uuid;
 
 /// More than a seed ever has.
-const ALL: usize = 100_000;
+pub(super) const ALL: usize = 100_000;
 
 /// What the server has: the version and the fields of each record in each bucket.
 type Buckets = BTreeMap<Bucket, BTreeMap<Uuid, (&'static str, Rev, Fields)>>;
@@ -28,6 +28,7 @@ impl World {
             self.phone_equals_server(slot, &buckets);
             self.phone_keeps_its_own(slot);
         }
+        self.removals_hold(&buckets);
         self.conflicts_are_kept(&buckets);
         self.nothing_acknowledged_is_lost(&buckets);
         self.audit_is_whole();
@@ -131,6 +132,20 @@ impl World {
         }
     }
 
+    /// What was removed is gone, and what was brought back is there. What it held is the matter of
+    /// [`nothing_acknowledged_is_lost`](Self::nothing_acknowledged_is_lost).
+    fn removals_hold(&self, buckets: &Buckets) {
+        let mut book = self.journal.open();
+        for (record, (rev, stands)) in book.turned() {
+            let there = buckets.values().any(|rows| rows.contains_key(&record));
+            if there != stands {
+                let what =
+                    format!("{record} stands: {there}; its last turn made that {stands}, in version {rev}");
+                book.find("removals_hold", what);
+            }
+        }
+    }
+
     /// Every collision that anybody was told of is listed until somebody decides: at the server, and on each phone that
     /// holds the record.
     fn conflicts_are_kept(&self, buckets: &Buckets) {
@@ -139,9 +154,10 @@ impl World {
         let listed: BTreeMap<(Uuid, String, String), Uuid> =
             listed.into_iter().map(|view| ((view.record, view.field, json(&view.lost)), view.id)).collect();
         let mut book = self.journal.open();
-        let removed: BTreeSet<Uuid> = removals(&book).map(|(record, _)| record).collect();
+        let turned = book.turned();
+        let gone = |record: &Uuid| turned.get(record).is_some_and(|(_, stands)| !stands);
         let mut found = Vec::new();
-        for sent in book.sent.values().filter(|sent| !removed.contains(&sent.record)) {
+        for sent in book.sent.values().filter(|sent| !gone(&sent.record)) {
             for conflict in conflicts(sent) {
                 let lost = (sent.record, conflict.field.clone(), json(&conflict.lost));
                 if !listed.contains_key(&lost) && !book.settled.contains(&lost) {
@@ -190,8 +206,10 @@ impl World {
                 by_record.entry(sent.record).or_default().push((key, sent, *rev));
             }
         }
+        let turned = book.turned();
         let mut found = Vec::new();
         for (record, edits) in &by_record {
+            let removed = turned.get(record).filter(|(_, stands)| !stands).map(|(at, _)| *at);
             let row = standing.get(record);
             let code = row.and_then(|fields| fields.get("code")).and_then(Value::as_text);
             for (key, sent, rev) in edits {
@@ -225,8 +243,11 @@ impl World {
                         .office
                         .iter()
                         .any(|edit| Some(edit.code.as_str()) == code && edit.at > sent.first);
-                    let gone = removals(&book).any(|(of, at)| of == *record && at >= *rev);
-                    if !(stands || kept || decided || replaced || rescued || by_office || gone) {
+                    let ruled = book.ruled.iter().any(|ruled| {
+                        (ruled.record, &ruled.field) == (*record, field) && ruled.at > sent.first
+                    });
+                    let gone = removed.is_some_and(|at| at >= *rev);
+                    if !(stands || kept || decided || replaced || rescued || by_office || ruled || gone) {
                         found.push(format!(
                             "{typed} that device {} typed into {field} of {record} with change {}, taken as version \
                              {rev}, is nowhere",
@@ -303,7 +324,13 @@ impl World {
         let applied = taken.map_or(0, |taken| taken.applied);
         self.counts.rescued += applied;
         let filter = RescueFilter { state: Some(RescueState::Taken), ..filter };
-        let of_record = admin.rescued(&filter).expect("the server lists what was rescued").into_iter();
+        let of_record = admin.rescued(&filter).expect("the server lists what was rescued");
+        for view in &of_record {
+            // Nothing but a removal and its opposite sets no field.
+            if view.fields.is_empty() {
+                self.turned(view.record, !view.removes);
+            }
+        }
         let mut book = self.journal.open();
         for view in of_record {
             let (record, base) = (view.record, view.base);
@@ -317,14 +344,6 @@ impl World {
 
 fn mine(book: &Book, number: u32) -> impl Iterator<Item = (&Key, &Sent)> {
     book.sent.range((number, 0)..(number + 1, 0))
-}
-
-/// The records that somebody removed, with the versions of that.
-fn removals(book: &Book) -> impl Iterator<Item = (Uuid, Rev)> {
-    book.sent.values().filter(|sent| sent.change == Change::Delete).filter_map(|sent| match &sent.outcome {
-        Some(Outcome::Applied { rev, .. }) => Some((sent.record, *rev)),
-        _ => None,
-    })
 }
 
 fn conflicts(sent: &Sent) -> &[Conflict] {

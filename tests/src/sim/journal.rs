@@ -1,5 +1,6 @@
 //! What went between the phones and the server, written down by neither of them.
 
+use super::Counts;
 use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -47,6 +48,20 @@ pub(super) struct OfficeEdit {
     pub(super) at: u64,
 }
 
+/// The office has put another value into a field, and had seen what stood there.
+pub(super) struct Ruled {
+    pub(super) record: Uuid,
+    pub(super) field: String,
+    pub(super) at: u64,
+}
+
+/// A record was removed, or brought back, and has had this version since.
+pub(super) struct Turn {
+    pub(super) record: Uuid,
+    pub(super) rev: Rev,
+    pub(super) stands: bool,
+}
+
 /// A field of a change that was taken out of a wiped device's sealed outbox.
 pub(super) struct Rescued {
     /// The device's number.
@@ -72,6 +87,11 @@ pub(super) struct Book {
     /// Lost values that somebody has decided about: the record, the field, the value as JSON.
     pub(super) settled: BTreeSet<(Uuid, String, String)>,
     pub(super) office: Vec<OfficeEdit>,
+    pub(super) ruled: Vec<Ruled>,
+    /// Removals and their opposite that no phone has sent.
+    pub(super) turns: Vec<Turn>,
+    /// What is counted here.
+    pub(super) counted: Counts,
     /// What a wiped device had typed later and the office took.
     pub(super) rescued: Vec<Rescued>,
     /// Devices that are no more.
@@ -87,6 +107,24 @@ impl Book {
 
     pub(super) fn find(&mut self, invariant: &'static str, what: String) {
         self.findings.push(Finding { invariant, what });
+    }
+
+    /// How the records stand that were ever removed: their version since the last turn, and whether they are there.
+    pub(super) fn turned(&self) -> BTreeMap<Uuid, (Rev, bool)> {
+        let sent = self.sent.values().filter_map(|sent| match (&sent.outcome, sent.change) {
+            (Some(Outcome::Applied { rev, .. }), Change::Delete) => Some((sent.record, *rev, false)),
+            (Some(Outcome::Applied { rev, .. }), Change::Restore) => Some((sent.record, *rev, true)),
+            _ => None,
+        });
+        let told = self.turns.iter().map(|turn| (turn.record, turn.rev, turn.stands));
+        let mut last: BTreeMap<Uuid, (Rev, bool)> = BTreeMap::new();
+        for (record, rev, stands) in sent.chain(told) {
+            let known = last.entry(record).or_insert((rev, stands));
+            if rev >= known.0 {
+                *known = (rev, stands);
+            }
+        }
+        last
     }
 
     fn delivered(&mut self, device: u32, mutations: Vec<Mutation>) {

@@ -7,6 +7,7 @@
 
 mod invariants;
 mod journal;
+mod office;
 mod operations;
 mod phone;
 mod quiet;
@@ -21,7 +22,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What must hold after every quiet period, and what breaks it.
-pub const INVARIANTS: [(&str, &str); 15] = [
+pub const INVARIANTS: [(&str, &str); 16] = [
     ("phones_equal_server", "a phone that is in step holds a row that the server has not, or has otherwise"),
     (
         "cursor_never_skips",
@@ -32,6 +33,7 @@ pub const INVARIANTS: [(&str, &str); 15] = [
     ("numbers_used_once", "a phone gave two changes one number"),
     ("acknowledged_never_lost", "what a call stored, or the server took, is nowhere"),
     ("rejected_kept", "a refused change is not on its phone"),
+    ("removals_hold", "what was removed is there, or what was brought back is not"),
     ("conflicts_never_vanish", "a value that lost is not on its phone, or not at the server"),
     ("wiped_holds_nothing", "a wiped phone still opens, or holds a database or keys"),
     ("wiped_work_is_rescued", "unsent work of a wiped phone did not reach the organisation"),
@@ -139,6 +141,12 @@ pub struct Counts {
     pub repeats: u64,
     /// Values that lost in a collision.
     pub conflicts: u64,
+    /// Conflicts that the office has settled.
+    pub settled: u64,
+    /// Records that were removed, by reps and the office.
+    pub removed: u64,
+    /// Records that were brought back.
+    pub restored: u64,
     /// Phones that stopped and started again.
     pub phone_stops: u64,
     /// Servers that stopped and started again.
@@ -161,6 +169,9 @@ impl std::ops::AddAssign for Counts {
         self.refused += other.refused;
         self.repeats += other.repeats;
         self.conflicts += other.conflicts;
+        self.settled += other.settled;
+        self.removed += other.removed;
+        self.restored += other.restored;
         self.phone_stops += other.phone_stops;
         self.server_stops += other.server_stops;
         self.disk_faults += other.disk_faults;

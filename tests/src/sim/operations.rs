@@ -1,4 +1,4 @@
-//! What people do, and what happens to phones, servers, disks and the network.
+//! What reps do, and what happens to phones, servers, disks and the network.
 
 use super::invariants::json;
 use super::phone::{OTHER, PASSCODE, Phone};
@@ -6,23 +6,26 @@ use super::template::TERRITORIES;
 use super::world::World;
 use roundsman_core::model::customer::Customer;
 use roundsman_core::model::geo::Position;
-use roundsman_core::model::visit::{Outcome, State as VisitState};
+use roundsman_core::model::visit::{Outcome, State as VisitState, Visit};
+use roundsman_core::outbox::Status;
 use roundsman_core::platform::Clock;
 use roundsman_core::simulation;
 use roundsman_core::vault::Passcode;
 use roundsman_core::{Error, State};
-use roundsman_model::{Entity, Value};
+use roundsman_model::{Entity, RuleError, Value};
 use roundsman_testkit::{DiskFault, Fate};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 /// What may be drawn, and how often.
-const LOTS: [(u64, Operation); 19] = [
+const LOTS: [(u64, Operation); 22] = [
     (200, Operation::Visit),
     (200, Operation::Edit),
     (25, Operation::Add),
-    (30, Operation::OutboxWork),
+    (20, Operation::Remove),
+    (35, Operation::OutboxWork),
     (45, Operation::Office),
+    (20, Operation::OfficeRemoves),
+    (20, Operation::OfficeSettles),
     (18, Operation::Scope),
     (200, Operation::Sync),
     (25, Operation::CheckIn),
@@ -44,8 +47,11 @@ enum Operation {
     Visit,
     Edit,
     Add,
+    Remove,
     OutboxWork,
     Office,
+    OfficeRemoves,
+    OfficeSettles,
     Scope,
     Sync,
     CheckIn,
@@ -84,10 +90,14 @@ impl World {
         }
         let slot = self.chance.below(self.phones.len() as u64) as usize;
         let what = match drawn {
-            Operation::Visit | Operation::Edit | Operation::Add | Operation::OutboxWork => {
-                self.work(slot, drawn, false)
-            }
+            Operation::Visit
+            | Operation::Edit
+            | Operation::Add
+            | Operation::Remove
+            | Operation::OutboxWork => self.work(slot, drawn, false),
             Operation::Office => self.office_edits(),
+            Operation::OfficeRemoves => self.office_removes(),
+            Operation::OfficeSettles => self.office_settles(),
             Operation::Scope => self.scope_changes(slot),
             Operation::Sync => self.sync(slot).await,
             Operation::CheckIn => format!("{:?}", self.phones[slot].client.check_in().await.map_err(name)),
@@ -127,6 +137,7 @@ impl World {
             Operation::Visit => self.visit(slot),
             Operation::Edit => self.edit(slot),
             Operation::Add => self.add(slot),
+            Operation::Remove => self.remove(slot),
             _ => self.outbox_work(slot),
         };
         self.stored(slot, &before);
@@ -244,17 +255,40 @@ impl World {
         Ok(Done::Did(format!("{} in {}", added.code, added.territory)))
     }
 
+    /// A visit that was made by mistake goes; a customer too, which the server refuses a rep.
+    fn remove(&mut self, slot: usize) -> Result<Done, Error> {
+        let (lot, own) = (self.chance.below(100), self.chance.percent(90));
+        if lot < 15 {
+            let Some(customer) = self.some_customer(slot)? else { return Ok(Done::Nothing) };
+            self.phones[slot].client.customers()?.remove(customer.id)?;
+            return Ok(Done::Did(format!("customer {}", customer.code)));
+        }
+        let phone = &self.phones[slot];
+        let mut visits = simulation::rows(&phone.client)?;
+        visits.retain(|row| row.entity == Visit::DEF.name);
+        if own {
+            visits.retain(|row| row.fields.get("rep").and_then(Value::as_id) == Some(phone.rep.0));
+        }
+        let Some(visit) = self.chance.pick(&visits) else { return Ok(Done::Nothing) };
+        phone.client.visits()?.remove(visit.id)?;
+        Ok(Done::Did(format!("visit {}", visit.id)))
+    }
+
     /// The rep looks after what was refused and what lost.
     fn outbox_work(&mut self, slot: usize) -> Result<Done, Error> {
         let (text, lot) = (self.text(), self.chance.below(100));
         let phone = &self.phones[slot];
         let outbox = phone.client.outbox()?;
-        let refused: Vec<_> = phone.changes().into_iter().filter(|change| change.refused).collect();
+        let mut refused = outbox.unsent()?;
+        refused.retain(|change| matches!(change.status, Status::Rejected { .. }));
         if lot < 60
             && let Some(change) = self.chance.pick(&refused)
         {
             let key = (phone.number, change.seq.0);
-            if lot < 30 {
+            let removed = change.status == Status::Rejected { reason: RuleError::Removed };
+            if removed && lot < 45 {
+                outbox.restore(change.seq)?;
+            } else if lot < 30 {
                 outbox.discard(change.seq)?;
             } else {
                 outbox.resend(change.seq)?;
@@ -290,64 +324,11 @@ impl World {
         self.phones[slot].client.customers()?.get(row.id)
     }
 
-    /// A file comes in with other names, towns and territories.
-    fn office_edits(&mut self) -> String {
-        let rows = 1 + self.chance.below(3);
-        let office = self.office();
-        let mut known = office.customers().expect("the server runs");
-        known.sort_by_key(|row| row.id);
-        let mut csv = "code,name,territory,city\n".to_owned();
-        let mut what = Vec::new();
-        for _ in 0..rows {
-            let (text, moves) = (self.text(), self.chance.percent(45));
-            let to = *self.chance.pick(&TERRITORIES).unwrap_or(&"A");
-            let Some(fields) = self.chance.pick(&known).and_then(|row| row.fields.as_ref()) else { continue };
-            let field = |name| fields.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
-            let (code, territory) = (field("code"), if moves { to.to_owned() } else { field("territory") });
-            csv.push_str(&format!("{code},{text},{territory},{text}\n"));
-            what.push(format!("{code} to {territory} {text}"));
-            let mut book = self.journal.open();
-            let at = book.tick();
-            book.office.push(super::journal::OfficeEdit { code, at });
-        }
-        match office.import(&csv) {
-            Ok(report) => format!("{what:?} {} changed, {} not", report.updated, report.rejected.len()),
-            Err(error) => format!("{error:?}"),
-        }
-    }
-
-    fn scope_changes(&mut self, slot: usize) -> String {
-        let mask = 1 + self.chance.below(7);
-        let codes: Vec<String> = (0..TERRITORIES.len())
-            .filter(|at| mask >> at & 1 == 1)
-            .map(|at| TERRITORIES[at].to_owned())
-            .collect();
-        let (office, rep) = (self.office(), self.phones[slot].rep);
-        let done = office.admin().map(|admin| admin.set_territories(office.actor(), rep, codes.clone()));
-        format!("{codes:?} {}", matches!(done, Ok(Ok(()))))
-    }
-
     async fn sync(&mut self, slot: usize) -> String {
         match self.phones[slot].client.sync(&()).await {
             Ok(report) => format!("{report:?}"),
             Err(error) => name(error),
         }
-    }
-
-    fn lock_or_unlock(&mut self, slot: usize) -> String {
-        let (office, device) = (self.office(), self.phones[slot].device);
-        if self.chance.percent(50) {
-            format!("lock {}", office.lock(device).is_ok())
-        } else {
-            format!("unlock {}", office.unlock(device).is_ok())
-        }
-    }
-
-    fn order_wipe(&mut self, slot: usize) -> String {
-        let phone = &mut self.phones[slot];
-        let ordered = self.server.read().unwrap_or_else(PoisonError::into_inner).wipe(phone.device).is_ok();
-        phone.to_be_wiped |= ordered;
-        ordered.to_string()
     }
 
     /// A sync whose connection hangs: the app gives up, or is killed while it waits.
@@ -385,7 +366,8 @@ impl World {
 
     /// The phone stops at a commit of the rep's work, or at a call of its disk.
     fn stop_in_work(&mut self, slot: usize) -> String {
-        let works = [Operation::Visit, Operation::Edit, Operation::Add, Operation::OutboxWork];
+        let works =
+            [Operation::Visit, Operation::Edit, Operation::Add, Operation::Remove, Operation::OutboxWork];
         let operation = *self.chance.pick(&works).unwrap_or(&Operation::Edit);
         if self.chance.percent(50) {
             self.scopes.phones.stop_after(0);

@@ -22,6 +22,9 @@ const CUSTOMERS: usize = 7;
 /// The territories of each rep at the beginning.
 const SCOPES: [&[&str]; 5] = [&["A"], &["A", "B"], &["B"], &["B", "C"], &["A", "B", "C"]];
 
+/// This phone is the second one of the rep before.
+const SECOND: usize = 2;
+
 /// What every seed begins with.
 pub(super) struct Template {
     folder: TempDir,
@@ -59,8 +62,12 @@ impl Template {
             server.import(&csv).expect("customers are imported");
             let mut reps = Vec::new();
             for slot in 0..phones {
-                let rep = server.add_rep(&format!("rep{slot}"), SCOPES[slot % SCOPES.len()]);
-                let rep = rep.expect("a rep is added");
+                let rep = match reps.last() {
+                    Some(rep) if slot == SECOND => *rep,
+                    _ => server
+                        .add_rep(&format!("rep{slot}"), SCOPES[slot % SCOPES.len()])
+                        .expect("a rep is added"),
+                };
                 let answers: Arc<dyn Answers> = Arc::<TestServer>::clone(&server);
                 let network = FakeTransport::new(answers, Arc::clone(&clock));
                 let entropy = Arc::new(SeededEntropy::new(slot as u64));

@@ -7,6 +7,7 @@ use super::{Bug, Counts, Played, Settings};
 use roundsman_core::platform::Clock;
 use roundsman_core::simulation as phones;
 use roundsman_protocol::sha256;
+use roundsman_protocol::sync::{Change, Outcome};
 use roundsman_server::simulation as office;
 use roundsman_testkit::{
     Answers, Chance, FakeTransport, FaultyDisk, ManualClock, SeededEntropy, TestServer, Weather,
@@ -240,14 +241,20 @@ impl World {
     fn end(self, seed: u64) -> Played {
         let book = self.journal.open();
         let mut counts = self.counts;
+        counts += book.counted;
         (counts.requests, counts.repeats) = (book.requests, book.repeats);
+        for turn in &book.turns {
+            *if turn.stands { &mut counts.restored } else { &mut counts.removed } += 1;
+        }
         for sent in book.sent.values() {
             match &sent.outcome {
-                Some(roundsman_protocol::sync::Outcome::Applied { conflicts, .. }) => {
+                Some(Outcome::Applied { conflicts, .. }) => {
                     counts.applied += 1;
                     counts.conflicts += conflicts.len() as u64;
+                    counts.removed += u64::from(sent.change == Change::Delete);
+                    counts.restored += u64::from(sent.change == Change::Restore);
                 }
-                Some(roundsman_protocol::sync::Outcome::Rejected { .. }) => counts.refused += 1,
+                Some(Outcome::Rejected { .. }) => counts.refused += 1,
                 None => {}
             }
         }
