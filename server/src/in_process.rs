@@ -1,13 +1,14 @@
 //! The server without a listener: the same routes, rules and storage, called directly. For tests of apps.
 
 use crate::app::App;
-use crate::attachments::{AttachmentConfig, Contents, open_place};
+use crate::attachments::{AttachmentConfig, Contents, Given, open_place};
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::poke::{self, Seats};
+use crate::refusal::Refusal;
 use crate::server::{StartError, database_key, make_folder};
 use crate::storage::sqlite::Sqlite;
-use crate::storage::{LogRow, Storage, StorageError};
+use crate::storage::{LogRow, Storage, StorageError, StoredContent};
 use crate::{Admin, NewAdmin, admin, http, random};
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -21,6 +22,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use tower_service::Service;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The pin in tickets. There is no certificate that could have another.
@@ -174,5 +176,27 @@ impl InProcess {
             Ok(Row { entity: row.entity, id: row.record, rev: row.rev, fields })
         };
         rows.into_iter().map(row).collect()
+    }
+
+    /// All of an attachment's content; `None` if it has not come, or can't be read.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn content(&self, attachment: Uuid) -> Result<Option<Vec<u8>>, StartError> {
+        let stored = self.app.storage.read()?.content(attachment)?;
+        match self.given(stored).await {
+            Ok(content) => Ok(Some(content)),
+            Err(Refusal::Storage(error)) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn given(&self, stored: Option<StoredContent>) -> Result<Vec<u8>, Refusal> {
+        let mut given = Given::stored(&self.app, stored, 0)?;
+        let mut content = Vec::new();
+        while let Some(part) = given.next().await? {
+            content.extend_from_slice(&part);
+        }
+        Ok(content)
     }
 }

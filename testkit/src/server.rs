@@ -20,6 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Where devices believe the server to be.
 const URL: &str = "https://roundsman.test";
@@ -206,6 +207,14 @@ impl TestServer {
     /// The server is stopped, or its database failed.
     pub fn rows(&self, bucket: &Bucket) -> Result<Vec<Row>, KitError> {
         Ok(self.running()?.rows(bucket)?)
+    }
+
+    /// All of an attachment's content that the server has; `None` if it has not come, or can't be read.
+    ///
+    /// # Errors
+    /// The server is stopped, or its database failed.
+    pub async fn content(&self, attachment: Uuid) -> Result<Option<Vec<u8>>, KitError> {
+        Ok(self.running()?.content(attachment).await?)
     }
 
     /// The visits that the server has, of every territory that a rep has.

@@ -36,6 +36,8 @@ fn two_hundred_seeds_hold() {
         ("servers stopped", counts.server_stops),
         ("disks failed", counts.disk_faults),
         ("wipes", counts.wipes),
+        ("attached", counts.attached),
+        ("sent", counts.stored),
     ] {
         assert!(count > 0, "{what}");
     }

@@ -87,6 +87,9 @@ fn main() -> ExitCode {
         ("disks that failed", counts.disk_faults),
         ("phones wiped", counts.wipes),
         ("changes rescued from them", counts.rescued),
+        ("photos attached", counts.attached),
+        ("photos sent", counts.stored),
+        ("photos rescued", counts.filed),
         ("quiet periods checked", counts.quiets),
     ] {
         println!("{what:<34}{count:>12}");

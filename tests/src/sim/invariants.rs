@@ -18,11 +18,11 @@ use uuid::Uuid;
 pub(super) const ALL: usize = 100_000;
 
 /// What the server has: the version and the fields of each record in each bucket.
-type Buckets = BTreeMap<Bucket, BTreeMap<Uuid, (&'static str, Rev, Fields)>>;
+pub(super) type Buckets = BTreeMap<Bucket, BTreeMap<Uuid, (&'static str, Rev, Fields)>>;
 
 impl World {
     /// Checks everything that must hold after a quiet period.
-    pub(super) fn check(&mut self) {
+    pub(super) async fn check(&mut self) {
         let buckets = self.buckets();
         for slot in 0..self.phones.len() {
             self.phone_equals_server(slot, &buckets);
@@ -31,11 +31,12 @@ impl World {
         self.removals_hold(&buckets);
         self.conflicts_are_kept(&buckets);
         self.nothing_acknowledged_is_lost(&buckets);
+        self.attached_is_kept(&buckets).await;
         self.audit_is_whole();
         self.note(format!("checked {}", hash(&buckets)));
     }
 
-    fn buckets(&self) -> Buckets {
+    pub(super) fn buckets(&self) -> Buckets {
         let office = self.office();
         let users = self.phones.iter().map(|phone| Bucket::user(phone.rep));
         let all = TERRITORIES.iter().map(|code| Bucket::territory(code)).chain(users);
@@ -283,7 +284,7 @@ impl World {
     }
 
     /// A wiped phone holds nothing, and its unsent work is with the organisation.
-    pub(super) fn bury(&mut self, slot: usize) {
+    pub(super) async fn bury(&mut self, slot: usize) {
         self.counts.wipes += 1;
         let office = self.office();
         let phone = &self.phones[slot];
@@ -295,8 +296,8 @@ impl World {
         if !still_wiped(&phone.client) {
             found.push(("wiped_holds_nothing", "it says something else than that it is wiped".to_owned()));
         }
-        for file in left(phone.folder()) {
-            if ["vault.db", "slots.", "release.", "att", "hmac"].iter().any(|part| file.contains(part)) {
+        for file in left(&phone.folder().join("vault")) {
+            if file != "tombstone" {
                 found.push(("wiped_holds_nothing", format!("it has {file} still")));
             }
         }
@@ -338,6 +339,7 @@ impl World {
             book.rescued.extend(fields);
         }
         drop(book);
+        self.content_is_rescued(&self.phones[slot]).await;
         self.note(format!("buried phone {slot}, {} rescued, {applied} taken", rescued.len()));
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use roundsman_core::platform::{Body, Request, Response, TransportError};
 use roundsman_model::{Fields, Rev};
+use roundsman_protocol::attachment::UploadAnswer;
 use roundsman_protocol::sync::{Change, Frame, Head, Mutation, Outcome};
 use roundsman_server::simulation::Scope;
 use roundsman_testkit::{Answers, TestServer};
@@ -48,6 +49,20 @@ pub(super) struct OfficeEdit {
     pub(super) at: u64,
 }
 
+/// Something that a rep has attached to a record.
+#[derive(Clone)]
+pub(super) struct Attached {
+    /// The number of the device that holds it until it is sent.
+    pub(super) number: u32,
+    /// What it is attached to.
+    pub(super) of: Uuid,
+    pub(super) content: Arc<[u8]>,
+    /// The server has said that it has all of it.
+    pub(super) stored: bool,
+    /// The rep has removed it on that device.
+    pub(super) dropped: bool,
+}
+
 /// The office has put another value into a field, and had seen what stood there.
 pub(super) struct Ruled {
     pub(super) record: Uuid,
@@ -84,6 +99,10 @@ pub(super) struct Book {
     pub(super) stored: BTreeMap<Key, Uuid>,
     /// Refused changes that a rep has discarded or sent anew.
     pub(super) dealt_with: BTreeSet<Key>,
+    /// Records of which a rep has discarded a change.
+    pub(super) discarded: BTreeSet<Uuid>,
+    /// What a call on a phone has attached.
+    pub(super) attached: BTreeMap<Uuid, Attached>,
     /// Lost values that somebody has decided about: the record, the field, the value as JSON.
     pub(super) settled: BTreeSet<(Uuid, String, String)>,
     pub(super) office: Vec<OfficeEdit>,
@@ -125,6 +144,15 @@ impl Book {
             }
         }
         last
+    }
+
+    /// The server's answer to a part of a content.
+    fn stored(&mut self, attachment: Uuid, pieces: &VecDeque<Bytes>) {
+        let text: Vec<u8> = pieces.iter().flatten().copied().collect();
+        let whole = serde_json::from_slice(&text).is_ok_and(|answer: UploadAnswer| answer.stored);
+        if let Some(attached) = self.attached.get_mut(&attachment).filter(|_| whole) {
+            attached.stored = true;
+        }
     }
 
     fn delivered(&mut self, device: u32, mutations: Vec<Mutation>) {
@@ -222,8 +250,17 @@ impl Answers for Recorder {
         if is_sync && answer.status == 200 {
             self.journal.open().answered(device, read_answer(&pieces));
         }
+        if let Some(attachment) = sent_content(request).filter(|_| answer.status == 200) {
+            self.journal.open().stored(attachment, &pieces);
+        }
         Ok(Response { body: Box::new(Pieces { pieces, whole }), ..answer })
     }
+}
+
+/// The attachment whose content a request sends.
+fn sent_content(request: &Request) -> Option<Uuid> {
+    let (_, path) = request.url.split_once("/v1/attachments/").filter(|_| request.method == "POST")?;
+    path.split('/').next()?.parse().ok()
 }
 
 fn read_request(body: &[u8]) -> Option<(Head, Vec<Mutation>)> {

@@ -5,6 +5,7 @@
 //! kept between the phones and the server and knows nothing of how either works. A seed that fails is played again by its
 //! number, step by step the same: the hash of all that happened says so.
 
+mod attached;
 mod invariants;
 mod journal;
 mod office;
@@ -22,7 +23,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What must hold after every quiet period, and what breaks it.
-pub const INVARIANTS: [(&str, &str); 16] = [
+pub const INVARIANTS: [(&str, &str); 19] = [
     ("phones_equal_server", "a phone that is in step holds a row that the server has not, or has otherwise"),
     (
         "cursor_never_skips",
@@ -35,8 +36,11 @@ pub const INVARIANTS: [(&str, &str); 16] = [
     ("rejected_kept", "a refused change is not on its phone"),
     ("removals_hold", "what was removed is there, or what was brought back is not"),
     ("conflicts_never_vanish", "a value that lost is not on its phone, or not at the server"),
-    ("wiped_holds_nothing", "a wiped phone still opens, or holds a database or keys"),
+    ("sent_content_is_kept", "a photo that the server said it has is not there, or is another"),
+    ("unsent_content_stays", "a photo that was not sent is not on its phone, or is another"),
+    ("wiped_holds_nothing", "a wiped phone still opens, or holds a database, photos or keys"),
     ("wiped_work_is_rescued", "unsent work of a wiped phone did not reach the organisation"),
+    ("wiped_content_is_rescued", "an unsent photo of a wiped phone did not reach the organisation"),
     ("audit_chain_whole", "a chain of the audit log is broken, or a phone's report did not fit"),
     ("store_is_sound", "a phone's store is not of one state, or a check of the phone found something"),
     ("server_is_sound", "the server's sums, logs, chains, search or contents don't agree"),
@@ -157,6 +161,12 @@ pub struct Counts {
     pub wipes: u64,
     /// Changes that were rescued from wiped phones.
     pub rescued: u64,
+    /// Photos, signatures and files that were attached.
+    pub attached: u64,
+    /// Those of them that the server has.
+    pub stored: u64,
+    /// Those that it has got from wiped phones.
+    pub filed: u64,
     /// Quiet periods, after each of which everything was checked.
     pub quiets: u64,
 }
@@ -177,6 +187,9 @@ impl std::ops::AddAssign for Counts {
         self.disk_faults += other.disk_faults;
         self.wipes += other.wipes;
         self.rescued += other.rescued;
+        self.attached += other.attached;
+        self.stored += other.stored;
+        self.filed += other.filed;
         self.quiets += other.quiets;
     }
 }

@@ -11,16 +11,17 @@ use roundsman_core::outbox::Status;
 use roundsman_core::platform::Clock;
 use roundsman_core::simulation;
 use roundsman_core::vault::Passcode;
-use roundsman_core::{Error, State};
+use roundsman_core::{Client, Error, State};
 use roundsman_model::{Entity, RuleError, Value};
 use roundsman_testkit::{DiskFault, Fate};
 use std::time::Duration;
 
 /// What may be drawn, and how often.
-const LOTS: [(u64, Operation); 22] = [
+const LOTS: [(u64, Operation); 24] = [
     (200, Operation::Visit),
     (200, Operation::Edit),
     (25, Operation::Add),
+    (60, Operation::Attach),
     (20, Operation::Remove),
     (35, Operation::OutboxWork),
     (45, Operation::Office),
@@ -28,6 +29,7 @@ const LOTS: [(u64, Operation); 22] = [
     (20, Operation::OfficeSettles),
     (18, Operation::Scope),
     (200, Operation::Sync),
+    (15, Operation::Fetch),
     (25, Operation::CheckIn),
     (12, Operation::Lock),
     (3, Operation::Wipe),
@@ -47,6 +49,7 @@ enum Operation {
     Visit,
     Edit,
     Add,
+    Attach,
     Remove,
     OutboxWork,
     Office,
@@ -54,6 +57,7 @@ enum Operation {
     OfficeSettles,
     Scope,
     Sync,
+    Fetch,
     CheckIn,
     Lock,
     Wipe,
@@ -69,7 +73,7 @@ enum Operation {
 }
 
 /// How a piece of work ended.
-enum Done {
+pub(super) enum Done {
     Did(String),
     Nothing,
 }
@@ -93,6 +97,7 @@ impl World {
             Operation::Visit
             | Operation::Edit
             | Operation::Add
+            | Operation::Attach
             | Operation::Remove
             | Operation::OutboxWork => self.work(slot, drawn, false),
             Operation::Office => self.office_edits(),
@@ -100,6 +105,7 @@ impl World {
             Operation::OfficeSettles => self.office_settles(),
             Operation::Scope => self.scope_changes(slot),
             Operation::Sync => self.sync(slot).await,
+            Operation::Fetch => self.fetch(slot),
             Operation::CheckIn => format!("{:?}", self.phones[slot].client.check_in().await.map_err(name)),
             Operation::Lock => self.lock_or_unlock(slot),
             Operation::Wipe => self.order_wipe(slot),
@@ -137,6 +143,7 @@ impl World {
             Operation::Visit => self.visit(slot),
             Operation::Edit => self.edit(slot),
             Operation::Add => self.add(slot),
+            Operation::Attach => self.attach(slot),
             Operation::Remove => self.remove(slot),
             _ => self.outbox_work(slot),
         };
@@ -263,6 +270,9 @@ impl World {
             self.phones[slot].client.customers()?.remove(customer.id)?;
             return Ok(Done::Did(format!("customer {}", customer.code)));
         }
+        if lot < 35 {
+            return self.detach(slot, own);
+        }
         let phone = &self.phones[slot];
         let mut visits = simulation::rows(&phone.client)?;
         visits.retain(|row| row.entity == Visit::DEF.name);
@@ -290,6 +300,7 @@ impl World {
                 outbox.restore(change.seq)?;
             } else if lot < 30 {
                 outbox.discard(change.seq)?;
+                self.journal.open().discarded.insert(change.record);
             } else {
                 outbox.resend(change.seq)?;
             }
@@ -313,7 +324,7 @@ impl World {
     }
 
     /// A customer on the phone; the first ones more often, so that people meet.
-    fn some_customer(&mut self, slot: usize) -> Result<Option<Customer>, Error> {
+    pub(super) fn some_customer(&mut self, slot: usize) -> Result<Option<Customer>, Error> {
         let (few, lot) = (self.chance.percent(70), self.chance.below(1_000));
         let mut rows = simulation::rows(&self.phones[slot].client)?;
         rows.retain(|row| row.entity == Customer::DEF.name);
@@ -324,17 +335,25 @@ impl World {
         self.phones[slot].client.customers()?.get(row.id)
     }
 
+    /// A sync, and after it what was attached, as an app does it.
     async fn sync(&mut self, slot: usize) -> String {
-        match self.phones[slot].client.sync(&()).await {
-            Ok(report) => format!("{report:?}"),
-            Err(error) => name(error),
+        let sends = self.chance.percent(60);
+        let client = &self.phones[slot].client;
+        let report = match client.sync(&()).await {
+            Ok(report) => report,
+            Err(error) => return name(error),
+        };
+        if !sends {
+            return format!("{report:?}");
         }
+        format!("{report:?}, {:?}", client.send_attachments(&()).await.map_err(name))
     }
 
     /// A sync whose connection hangs: the app gives up, or is killed while it waits.
     async fn hang_up(&mut self, slot: usize) -> String {
         let fate = if self.chance.percent(50) { Fate::HangBefore } else { Fate::HangAfter };
         let killed = self.chance.percent(40);
+        let sends = self.chance.percent(30);
         let network = std::sync::Arc::clone(&self.phones[slot].network);
         for _ in 0..self.chance.below(3) {
             network.next(Fate::Deliver);
@@ -342,7 +361,7 @@ impl World {
         network.next(fate);
         let ended = tokio::select! {
             biased;
-            done = self.phones[slot].client.sync(&()) => Some(done.map_err(name)),
+            done = talk(&self.phones[slot].client, sends) => Some(done),
             () = network.hangs() => None,
         };
         network.forget_next();
@@ -352,16 +371,16 @@ impl World {
         if hung && killed {
             self.killed(slot);
         }
-        format!("{fate:?}, hung {hung}, killed {killed}")
+        format!("{fate:?}, sends {sends}, hung {hung}, killed {killed}")
     }
 
-    /// The phone stops at a commit of a sync.
+    /// The phone stops at a commit of a sync, or while it sends what is attached.
     async fn stop_in_sync(&mut self, slot: usize) -> String {
-        let commits = self.chance.below(6) as u32;
+        let (commits, sends) = (self.chance.below(6) as u32, self.chance.percent(30));
         self.scopes.phones.stop_after(commits);
-        let synced = self.phones[slot].client.sync(&()).await.map(|report| report.received).map_err(name);
+        let talked = talk(&self.phones[slot].client, sends).await;
         settle().await;
-        self.after_stop(slot, format!("after {commits} commits, {synced:?}"))
+        self.after_stop(slot, format!("after {commits} commits, {talked}"))
     }
 
     /// The phone stops at a commit of the rep's work, or at a call of its disk.
@@ -427,9 +446,9 @@ impl World {
 
     /// The server stops at a commit while it works for a phone, and is started again.
     async fn server_stops(&mut self, slot: usize) -> String {
-        let commits = self.chance.below(5) as u32;
+        let (commits, sends) = (self.chance.below(5) as u32, self.chance.percent(30));
         self.scopes.server.stop_after(commits);
-        let synced = self.sync(slot).await;
+        let talked = talk(&self.phones[slot].client, sends).await;
         settle().await;
         let stopped = self.scopes.server.is_stopped();
         if stopped {
@@ -437,7 +456,7 @@ impl World {
         } else {
             self.scopes.server.go_on();
         }
-        format!("after {commits} commits, stopped {stopped}: {synced}")
+        format!("after {commits} commits, stopped {stopped}: {talked}")
     }
 
     /// The phone's disk fails once, or is full for a while.
@@ -451,6 +470,15 @@ impl World {
         let visited = self.work(slot, Operation::Visit, true);
         self.phones[slot].disk.heal();
         format!("{fault:?} after {calls} calls: {edited}, {synced}, {visited}")
+    }
+}
+
+/// A sync, or the sending of what is attached; what came of it.
+async fn talk(client: &Client, sends: bool) -> String {
+    if sends {
+        format!("{:?}", client.send_attachments(&()).await.map_err(name))
+    } else {
+        format!("{:?}", client.sync(&()).await.map_err(name))
     }
 }
 

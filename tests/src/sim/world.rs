@@ -243,6 +243,8 @@ impl World {
         let mut counts = self.counts;
         counts += book.counted;
         (counts.requests, counts.repeats) = (book.requests, book.repeats);
+        counts.attached = book.attached.len() as u64;
+        counts.stored = book.attached.values().filter(|attached| attached.stored).count() as u64;
         for turn in &book.turns {
             *if turn.stands { &mut counts.restored } else { &mut counts.removed } += 1;
         }
