@@ -6,6 +6,7 @@
 //! number, step by step the same: the hash of all that happened says so.
 
 mod attached;
+mod faults;
 mod invariants;
 mod journal;
 mod office;

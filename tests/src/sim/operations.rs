@@ -1,7 +1,6 @@
-//! What reps do, and what happens to phones, servers, disks and the network.
+//! What may be drawn, and what reps do on their phones.
 
 use super::invariants::json;
-use super::phone::{OTHER, PASSCODE, Phone};
 use super::template::TERRITORIES;
 use super::world::World;
 use roundsman_core::model::customer::Customer;
@@ -10,14 +9,12 @@ use roundsman_core::model::visit::{Outcome, State as VisitState, Visit};
 use roundsman_core::outbox::Status;
 use roundsman_core::platform::Clock;
 use roundsman_core::simulation;
-use roundsman_core::vault::Passcode;
-use roundsman_core::{Client, Error, State};
+use roundsman_core::{Error, State};
 use roundsman_model::{Entity, RuleError, Value};
-use roundsman_testkit::{DiskFault, Fate};
 use std::time::Duration;
 
 /// What may be drawn, and how often.
-const LOTS: [(u64, Operation); 24] = [
+const LOTS: [(u64, Operation); 25] = [
     (200, Operation::Visit),
     (200, Operation::Edit),
     (25, Operation::Add),
@@ -31,6 +28,7 @@ const LOTS: [(u64, Operation); 24] = [
     (200, Operation::Sync),
     (15, Operation::Fetch),
     (25, Operation::CheckIn),
+    (20, Operation::Push),
     (12, Operation::Lock),
     (3, Operation::Wipe),
     (30, Operation::HangUp),
@@ -45,7 +43,7 @@ const LOTS: [(u64, Operation); 24] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
+pub(super) enum Operation {
     Visit,
     Edit,
     Add,
@@ -59,6 +57,7 @@ enum Operation {
     Sync,
     Fetch,
     CheckIn,
+    Push,
     Lock,
     Wipe,
     HangUp,
@@ -107,6 +106,7 @@ impl World {
             Operation::Sync => self.sync(slot).await,
             Operation::Fetch => self.fetch(slot),
             Operation::CheckIn => format!("{:?}", self.phones[slot].client.check_in().await.map_err(name)),
+            Operation::Push => self.push(slot).await,
             Operation::Lock => self.lock_or_unlock(slot),
             Operation::Wipe => self.order_wipe(slot),
             Operation::HangUp => self.hang_up(slot).await,
@@ -134,7 +134,7 @@ impl World {
 
     /// Work on a phone that needs no network. With a fault under it, any error will do; otherwise only those that a
     /// rep can understand.
-    fn work(&mut self, slot: usize, operation: Operation, fault: bool) -> String {
+    pub(super) fn work(&mut self, slot: usize, operation: Operation, fault: bool) -> String {
         if self.phones[slot].client.state() != State::Open {
             return "closed".to_owned();
         }
@@ -297,7 +297,14 @@ impl World {
             let key = (phone.number, change.seq.0);
             let removed = change.status == Status::Rejected { reason: RuleError::Removed };
             if removed && lot < 45 {
+                let last = phone.changes().last().map_or(0, |last| last.seq.0);
                 outbox.restore(change.seq)?;
+                let mut made = phone.changes();
+                made.retain(|made| made.seq.0 > last && made.record == change.record);
+                if made.len() != 2 {
+                    let what = format!("phone {slot} restores {}, and has made {made:?}", change.record);
+                    self.journal.open().find("taps_work", what);
+                }
             } else if lot < 30 {
                 outbox.discard(change.seq)?;
                 self.journal.open().discarded.insert(change.record);
@@ -336,7 +343,7 @@ impl World {
     }
 
     /// A sync, and after it what was attached, as an app does it.
-    async fn sync(&mut self, slot: usize) -> String {
+    pub(super) async fn sync(&mut self, slot: usize) -> String {
         let sends = self.chance.percent(60);
         let client = &self.phones[slot].client;
         let report = match client.sync(&()).await {
@@ -349,142 +356,14 @@ impl World {
         format!("{report:?}, {:?}", client.send_attachments(&()).await.map_err(name))
     }
 
-    /// A sync whose connection hangs: the app gives up, or is killed while it waits.
-    async fn hang_up(&mut self, slot: usize) -> String {
-        let fate = if self.chance.percent(50) { Fate::HangBefore } else { Fate::HangAfter };
-        let killed = self.chance.percent(40);
-        let sends = self.chance.percent(30);
-        let network = std::sync::Arc::clone(&self.phones[slot].network);
-        for _ in 0..self.chance.below(3) {
-            network.next(Fate::Deliver);
-        }
-        network.next(fate);
-        let ended = tokio::select! {
-            biased;
-            done = talk(&self.phones[slot].client, sends) => Some(done),
-            () = network.hangs() => None,
-        };
-        network.forget_next();
-        // Work that was begun is finished by itself.
-        settle().await;
-        let hung = ended.is_none();
-        if hung && killed {
-            self.killed(slot);
-        }
-        format!("{fate:?}, sends {sends}, hung {hung}, killed {killed}")
+    /// A push message wakes the app: one of this system's, or another. It tries again until its time is over.
+    async fn push(&mut self, slot: usize) -> String {
+        let messages =
+            ["{\"poke\":\"sync\"}", "{\"poke\":\"check_in\"}", "{\"poke\":\"later\"}", "{\"news\":1}"];
+        let message = *self.chance.pick(&messages).unwrap_or(&"");
+        let woken = self.phones[slot].client.handle_push(message.as_bytes()).await;
+        format!("{message} {:?}", woken.map_err(name))
     }
-
-    /// The phone stops at a commit of a sync, or while it sends what is attached.
-    async fn stop_in_sync(&mut self, slot: usize) -> String {
-        let (commits, sends) = (self.chance.below(6) as u32, self.chance.percent(30));
-        self.scopes.phones.stop_after(commits);
-        let talked = talk(&self.phones[slot].client, sends).await;
-        settle().await;
-        self.after_stop(slot, format!("after {commits} commits, {talked}"))
-    }
-
-    /// The phone stops at a commit of the rep's work, or at a call of its disk.
-    fn stop_in_work(&mut self, slot: usize) -> String {
-        let works =
-            [Operation::Visit, Operation::Edit, Operation::Add, Operation::Remove, Operation::OutboxWork];
-        let operation = *self.chance.pick(&works).unwrap_or(&Operation::Edit);
-        if self.chance.percent(50) {
-            self.scopes.phones.stop_after(0);
-            let what = self.work(slot, operation, true);
-            return self.after_stop(slot, what);
-        }
-        let calls = self.chance.below(5) as u32;
-        self.phones[slot].disk.fail_after(calls, DiskFault::Stopped);
-        let what = self.work(slot, operation, true);
-        self.killed(slot);
-        format!("after {calls} calls of the disk: {operation:?} {what}")
-    }
-
-    fn after_stop(&mut self, slot: usize, what: String) -> String {
-        if self.scopes.phones.is_stopped() {
-            self.killed(slot);
-            return format!("stopped {what}");
-        }
-        self.scopes.phones.go_on();
-        format!("went on {what}")
-    }
-
-    fn killed(&mut self, slot: usize) {
-        self.counts.phone_stops += 1;
-        // While the old one is there it must not go on; the new one must not be stopped.
-        self.scopes.phones.go_on();
-        self.start(slot, Phone::kill);
-    }
-
-    fn close_and_open(&mut self, slot: usize) -> String {
-        if self.chance.percent(20) && self.phones[slot].client.state() == State::Open {
-            let phone = &mut self.phones[slot];
-            let next = if phone.passcode == PASSCODE { OTHER } else { PASSCODE };
-            let changed = phone.client.change_passcode(
-                &phone.passcode(),
-                &Passcode::new(next).expect("a passcode that the policy takes"),
-            );
-            if changed.is_ok() {
-                phone.passcode = next;
-            }
-            return format!("another passcode {:?}", changed.map_err(name));
-        }
-        self.start(slot, Phone::restart);
-        "restarted".to_owned()
-    }
-
-    /// Starts a phone in this way, and opens it if a passcode may.
-    fn start(&mut self, slot: usize, how: fn(&mut Phone) -> Result<(), Error>) {
-        let phone = &mut self.phones[slot];
-        let started = how(phone)
-            .and_then(|()| if phone.client.state() == State::Closed { phone.unlock() } else { Ok(()) });
-        if let Err(error) = started {
-            let what = format!("phone {slot} does not start: {error:?}");
-            self.journal.open().find("acknowledged_never_lost", what);
-        }
-    }
-
-    /// The server stops at a commit while it works for a phone, and is started again.
-    async fn server_stops(&mut self, slot: usize) -> String {
-        let (commits, sends) = (self.chance.below(5) as u32, self.chance.percent(30));
-        self.scopes.server.stop_after(commits);
-        let talked = talk(&self.phones[slot].client, sends).await;
-        settle().await;
-        let stopped = self.scopes.server.is_stopped();
-        if stopped {
-            self.kill_server();
-        } else {
-            self.scopes.server.go_on();
-        }
-        format!("after {commits} commits, stopped {stopped}: {talked}")
-    }
-
-    /// The phone's disk fails once, or is full for a while.
-    async fn disk_fails(&mut self, slot: usize) -> String {
-        self.counts.disk_faults += 1;
-        let fault = if self.chance.percent(50) { DiskFault::Once } else { DiskFault::Full };
-        let calls = self.chance.below(6) as u32;
-        self.phones[slot].disk.fail_after(calls, fault);
-        let edited = self.work(slot, Operation::Edit, true);
-        let synced = self.sync(slot).await;
-        let visited = self.work(slot, Operation::Visit, true);
-        self.phones[slot].disk.heal();
-        format!("{fault:?} after {calls} calls: {edited}, {synced}, {visited}")
-    }
-}
-
-/// A sync, or the sending of what is attached; what came of it.
-async fn talk(client: &Client, sends: bool) -> String {
-    if sends {
-        format!("{:?}", client.send_attachments(&()).await.map_err(name))
-    } else {
-        format!("{:?}", client.sync(&()).await.map_err(name))
-    }
-}
-
-/// Waits until all work that was begun in the background is done.
-pub(super) async fn settle() {
-    let _done = tokio::task::spawn_blocking(|| ()).await;
 }
 
 /// An error for the trace.

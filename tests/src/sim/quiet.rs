@@ -1,6 +1,7 @@
 //! A quiet period: everything works again, and everybody syncs until nothing is left to say.
 
-use super::operations::{name, settle};
+use super::faults::settle;
+use super::operations::name;
 use super::world::World;
 use roundsman_core::sync::Report;
 use roundsman_core::{Error, State};

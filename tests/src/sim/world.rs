@@ -27,7 +27,7 @@ const LAST: usize = 40;
 /// Operations between two quiet periods, at most.
 const BUSY: u64 = 60;
 
-/// How long an operation may take, by the clock on the wall. One that takes longer waits for what never comes.
+/// How long an operation may take, by the runtime's clock. One that takes longer waits for what never comes.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the threads of one seed run under.
@@ -65,11 +65,13 @@ impl Scopes {
     }
 }
 
-/// A runtime on which one thing happens after the other: one thread for what waits, one for what blocks.
+/// A runtime on which one thing happens after the other: one thread for what waits, one for what blocks. Nobody waits for
+/// its clock, which leaps to whatever is waited for once nothing is left to do.
 pub(super) fn runtime(scopes: &Scopes) -> Runtime {
     let scopes = scopes.clone();
     Builder::new_current_thread()
         .enable_time()
+        .start_paused(true)
         .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_hours(1))
         .on_thread_start(move || scopes.enter())
