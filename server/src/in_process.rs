@@ -6,10 +6,9 @@ use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::poke::{self, Seats};
 use crate::refusal::Refusal;
-use crate::server::{StartError, database_key, make_folder};
-use crate::storage::sqlite::Sqlite;
-use crate::storage::{LogRow, Storage, StorageError, StoredContent};
-use crate::{Admin, NewAdmin, admin, http, random};
+use crate::server::{StartError, make_folder, open_storage};
+use crate::storage::{LogRow, StorageError, StoredContent};
+use crate::{Admin, Database, NewAdmin, admin, http, random};
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{Method, Request};
@@ -27,9 +26,6 @@ use zeroize::Zeroizing;
 
 /// The pin in tickets. There is no certificate that could have another.
 const PIN: SpkiPin = SpkiPin([0x1a; 32]);
-
-/// The file with the database.
-const DATABASE: &str = "roundsman.db";
 
 /// A server that is called in place of being connected to. It keeps its data in a folder, and goes on from there when
 /// it is started again.
@@ -89,11 +85,25 @@ impl InProcess {
         first_admin: NewAdmin,
         clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
     ) -> Result<(Self, Option<FirstKeys>), StartError> {
+        Self::start_on(dir, None, public_url, org_name, first_admin, clock)
+    }
+
+    /// The same with everything but keys and the content of attachments in PostgreSQL, if a database is given.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_on(
+        dir: &Path,
+        database: Option<&Database>,
+        public_url: &str,
+        org_name: &str,
+        first_admin: NewAdmin,
+        clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
+    ) -> Result<(Self, Option<FirstKeys>), StartError> {
         make_folder(dir).map_err(StartError::Folder)?;
         let attachments = AttachmentConfig::default();
         let contents = Contents::new(open_place(&attachments.place, dir)?, attachments.limits);
-        let database = dir.join(DATABASE);
-        let storage = Sqlite::open(&database, database_key(dir, database.exists())?)?;
+        let storage = open_storage(dir, database)?;
         let mut tx = storage.write()?;
         let first = match OrgKeys::load(tx.as_ref())? {
             Some(_) => None,
@@ -110,7 +120,7 @@ impl InProcess {
         let org_name = keys::org_name(tx.as_ref())?;
         tx.commit()?;
         let app = Arc::new(App {
-            storage: Arc::new(storage),
+            storage: storage.into(),
             known_keys: RwLock::new(Arc::new(keys)),
             org_name,
             public_url: public_url.to_owned(),

@@ -6,6 +6,7 @@
 //! number, step by step the same: the hash of all that happened says so.
 
 mod attached;
+mod database;
 mod faults;
 mod invariants;
 mod journal;
@@ -60,11 +61,13 @@ pub struct Settings {
     pub bug: Option<Bug>,
     /// Phones don't compare what buckets add up to, and heal nothing by that.
     pub blind: bool,
+    /// The PostgreSQL on which the server keeps what it has, each seed in a database of its own; without it: in files.
+    pub postgres: Option<&'static str>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { phones: 5, operations: 200, bug: None, blind: false }
+        Self { phones: 5, operations: 200, bug: None, blind: false, postgres: None }
     }
 }
 
@@ -195,6 +198,11 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
+/// Removes what all seeds begin with. It is made again when it is needed.
+pub fn clear() {
+    template::Template::clear();
+}
+
 /// Plays one seed, on a runtime and with folders of its own.
 pub fn play(seed: u64, settings: Settings) -> Played {
     world::play(seed, settings)
@@ -223,6 +231,9 @@ impl fmt::Display for Failed<'_> {
         }
         if settings.blind {
             write!(f, " --blind")?;
+        }
+        if let Some(url) = settings.postgres {
+            write!(f, " --postgres {url}")?;
         }
         Ok(())
     }

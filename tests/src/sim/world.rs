@@ -1,8 +1,9 @@
 //! One seed: its world, and how it is played.
 
+use super::database::Database;
 use super::journal::{Journal, Present, Recorder};
 use super::phone::{Around, Phone};
-use super::template::{Template, copy, phone_folder, scratch};
+use super::template::{Template, copy, phone_folder, scratch, start_server};
 use super::{Bug, Counts, Played, Settings};
 use roundsman_core::platform::Clock;
 use roundsman_core::simulation as phones;
@@ -97,11 +98,13 @@ pub(super) struct World {
     servers: u32,
     trace: [u8; 32],
     last: VecDeque<String>,
+    /// Last, so that nobody is connected any more when it goes.
+    database: Option<Database>,
 }
 
 /// Plays one seed.
 pub(super) fn play(seed: u64, settings: Settings) -> Played {
-    let template = Template::of(settings.phones);
+    let template = Template::of(settings.phones, settings.postgres);
     let clock = Arc::new(ManualClock::at(
         chrono::DateTime::from_timestamp_millis(template.millis).unwrap_or_default(),
     ));
@@ -140,12 +143,9 @@ impl World {
         let folder = scratch();
         template.copy_to(folder.path());
         let mut chance = Chance::new(seed);
-        let server = TestServer::start_in(
-            &folder.path().join("server"),
-            Arc::clone(&clock),
-            Some(Arc::clone(&template.keys)),
-        )
-        .expect("the server starts");
+        let database = template.copy_database();
+        let (place, keys) = (folder.path().join("server"), Some(Arc::clone(&template.keys)));
+        let server = start_server(&place, database.as_ref(), Arc::clone(&clock), keys);
         let server: Present = Arc::new(RwLock::new(server));
         let journal = Journal::default();
         let bad = chance.below(20) as u32;
@@ -198,6 +198,7 @@ impl World {
             servers: 0,
             trace: [0; 32],
             last: VecDeque::new(),
+            database,
         }
     }
 
@@ -206,7 +207,8 @@ impl World {
         Arc::clone(&self.server.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The server is killed and started again, from its files as they are.
+    /// The server is killed and started again, from its files as they are, or on its database, which has lost its
+    /// connections.
     pub(super) fn kill_server(&mut self) {
         self.counts.server_stops += 1;
         self.servers += 1;
@@ -214,8 +216,12 @@ impl World {
         let left: PathBuf = self.folder.path().join(format!("server-{}", self.servers));
         copy(old.dir(), &left);
         self.scopes.server.go_on();
-        let next = TestServer::start_in(&left, Arc::clone(&self.clock), Some(Arc::clone(&self.keys)));
-        *self.server.write().unwrap_or_else(PoisonError::into_inner) = next.expect("the server starts again");
+        if self.database.is_some() {
+            old.stop();
+        }
+        let (clock, keys) = (Arc::clone(&self.clock), Some(Arc::clone(&self.keys)));
+        let next = start_server(&left, self.database.as_ref(), clock, keys);
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = next;
         let gone = old.dir().to_owned();
         drop(old);
         let _ = std::fs::remove_dir_all(gone);
