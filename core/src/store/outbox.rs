@@ -393,7 +393,7 @@ fn left(entry: &Entry, rev: Rev, own: &Own) -> Option<Shadow> {
     overlay(&mut fields, own.fields.get(&entry.seq).unwrap_or(&Fields::new()));
     let bucket = super::edit::bucket(entry.def, &fields);
     let made = entry.change == Change::Put && rev == Rev(1) && own.cursors.contains_key(&bucket);
-    made.then(|| Shadow { rev: Rev(0), bucket, fields: None })
+    made.then_some(Shadow { rev: Rev(0), bucket, fields: None })
 }
 
 /// How many entries there are.

@@ -284,7 +284,7 @@ impl World {
     }
 
     /// A wiped phone holds nothing, and its unsent work is with the organisation.
-    pub(super) async fn bury(&mut self, slot: usize) {
+    pub(super) fn bury(&mut self, slot: usize) {
         self.counts.wipes += 1;
         let office = self.office();
         let phone = &self.phones[slot];
@@ -339,7 +339,6 @@ impl World {
             book.rescued.extend(fields);
         }
         drop(book);
-        self.content_is_rescued(&self.phones[slot]).await;
         self.note(format!("buried phone {slot}, {} rescued, {applied} taken", rescued.len()));
     }
 }

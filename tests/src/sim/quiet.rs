@@ -100,7 +100,8 @@ impl World {
             }
             State::Wiping => Some(format!("wiping {:?}", self.phones[slot].client.check_in().await)),
             State::Wiped => {
-                self.bury(slot).await;
+                self.bury(slot);
+                self.content_is_rescued(&self.phones[slot]).await;
                 let enrolled = self.enrol_anew(slot).await.map_err(name);
                 Some(format!("wiped, {enrolled:?}"))
             }
