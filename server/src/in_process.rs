@@ -1,14 +1,14 @@
 //! The server without a listener: the same routes, rules and storage, called directly. For tests of apps.
 
 use crate::app::App;
-use crate::attachments::{AttachmentConfig, Contents, open_place};
+use crate::attachments::{AttachmentConfig, Contents, Given, open_place};
 use crate::keys::{self, FirstKeys, KEEP_OFFLINE, KeysError, OrgKeys};
 use crate::password::Gate;
 use crate::poke::{self, Seats};
-use crate::server::{StartError, database_key, make_folder};
-use crate::storage::sqlite::Sqlite;
-use crate::storage::{LogRow, Storage, StorageError};
-use crate::{Admin, NewAdmin, admin, http, random};
+use crate::refusal::Refusal;
+use crate::server::{StartError, make_folder, open_storage};
+use crate::storage::{LogRow, StorageError, StoredContent};
+use crate::{Admin, Database, NewAdmin, admin, http, random};
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{Method, Request};
@@ -21,13 +21,11 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use tower_service::Service;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The pin in tickets. There is no certificate that could have another.
 const PIN: SpkiPin = SpkiPin([0x1a; 32]);
-
-/// The file with the database.
-const DATABASE: &str = "roundsman.db";
 
 /// A server that is called in place of being connected to. It keeps its data in a folder, and goes on from there when
 /// it is started again.
@@ -87,11 +85,25 @@ impl InProcess {
         first_admin: NewAdmin,
         clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
     ) -> Result<(Self, Option<FirstKeys>), StartError> {
+        Self::start_on(dir, None, public_url, org_name, first_admin, clock)
+    }
+
+    /// The same with everything but keys and the content of attachments in PostgreSQL, if a database is given.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_on(
+        dir: &Path,
+        database: Option<&Database>,
+        public_url: &str,
+        org_name: &str,
+        first_admin: NewAdmin,
+        clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
+    ) -> Result<(Self, Option<FirstKeys>), StartError> {
         make_folder(dir).map_err(StartError::Folder)?;
         let attachments = AttachmentConfig::default();
         let contents = Contents::new(open_place(&attachments.place, dir)?, attachments.limits);
-        let database = dir.join(DATABASE);
-        let storage = Sqlite::open(&database, database_key(dir, database.exists())?)?;
+        let storage = open_storage(dir, database)?;
         let mut tx = storage.write()?;
         let first = match OrgKeys::load(tx.as_ref())? {
             Some(_) => None,
@@ -108,7 +120,7 @@ impl InProcess {
         let org_name = keys::org_name(tx.as_ref())?;
         tx.commit()?;
         let app = Arc::new(App {
-            storage: Arc::new(storage),
+            storage: storage.into(),
             known_keys: RwLock::new(Arc::new(keys)),
             org_name,
             public_url: public_url.to_owned(),
@@ -174,5 +186,27 @@ impl InProcess {
             Ok(Row { entity: row.entity, id: row.record, rev: row.rev, fields })
         };
         rows.into_iter().map(row).collect()
+    }
+
+    /// All of an attachment's content; `None` if it has not come, or can't be read.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn content(&self, attachment: Uuid) -> Result<Option<Vec<u8>>, StartError> {
+        let stored = self.app.storage.read()?.content(attachment)?;
+        match self.given(stored).await {
+            Ok(content) => Ok(Some(content)),
+            Err(Refusal::Storage(error)) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn given(&self, stored: Option<StoredContent>) -> Result<Vec<u8>, Refusal> {
+        let mut given = Given::stored(&self.app, stored, 0)?;
+        let mut content = Vec::new();
+        while let Some(part) = given.next().await? {
+            content.extend_from_slice(&part);
+        }
+        Ok(content)
     }
 }

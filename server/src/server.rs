@@ -381,7 +381,7 @@ fn found(
     Ok(First { admin, keys })
 }
 
-fn open_storage(dir: &Path, shared: Option<&Database>) -> Result<Box<dyn Storage>, StartError> {
+pub(crate) fn open_storage(dir: &Path, shared: Option<&Database>) -> Result<Box<dyn Storage>, StartError> {
     if let Some(shared) = shared {
         let reached = Reached::connect(shared)?;
         let key = database_key(dir, reached.is_set_up()?)?;

@@ -13,13 +13,14 @@ use roundsman_protocol::sync::Row;
 use roundsman_protocol::ticket::SpkiPin;
 use roundsman_server::admin::{AdminError, ImportError, ImportReport, Mapping, NewUser, TerritoryFrom};
 use roundsman_server::{
-    Admin, Answer, FirstKeys, InProcess, KeysError, NewAdmin, Question, Secret, StartError,
+    Admin, Answer, Database, FirstKeys, InProcess, KeysError, NewAdmin, Question, Secret, StartError,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Where devices believe the server to be.
 const URL: &str = "https://roundsman.test";
@@ -58,6 +59,7 @@ pub enum KitError {
 pub struct TestServer {
     dir: PathBuf,
     _temporary: Option<TempDir>,
+    database: Option<Database>,
     clock: Arc<ManualClock>,
     keys: Arc<FirstKeys>,
     actor: UserId,
@@ -78,7 +80,7 @@ impl TestServer {
     pub fn start() -> Result<Arc<Self>, KitError> {
         let temporary = TempDir::new()?;
         let dir = temporary.path().join("server");
-        Self::at(dir, Some(temporary), Arc::default(), None)
+        Self::at(dir, Some(temporary), None, Arc::default(), None)
     }
 
     /// Starts one in this folder, with this clock. A folder in which one ran before goes on from there, with the keys
@@ -91,22 +93,37 @@ impl TestServer {
         clock: Arc<ManualClock>,
         keys: Option<Arc<FirstKeys>>,
     ) -> Result<Arc<Self>, KitError> {
-        Self::at(dir.to_owned(), None, clock, keys)
+        Self::at(dir.to_owned(), None, None, clock, keys)
+    }
+
+    /// The same with everything but keys and the content of attachments in this database of PostgreSQL, which is empty
+    /// or was used with this folder before.
+    ///
+    /// # Errors
+    /// As [`start_in`](Self::start_in); the database can't be reached.
+    pub fn start_on(
+        dir: &Path,
+        database: Database,
+        clock: Arc<ManualClock>,
+        keys: Option<Arc<FirstKeys>>,
+    ) -> Result<Arc<Self>, KitError> {
+        Self::at(dir.to_owned(), None, Some(database), clock, keys)
     }
 
     fn at(
         dir: PathBuf,
         temporary: Option<TempDir>,
+        database: Option<Database>,
         clock: Arc<ManualClock>,
         keys: Option<Arc<FirstKeys>>,
     ) -> Result<Arc<Self>, KitError> {
-        let (running, first) = begin(&dir, &clock)?;
+        let (running, first) = begin(&dir, database.as_ref(), &clock)?;
         let keys = first.map(Arc::new).or(keys).ok_or(KitError::SetUpBefore)?;
         let users = running.server.admin().users()?;
         let actor =
             users.iter().find(|user| user.role == Role::Admin).map_or(Admin::OPERATOR, |user| user.id);
         let running = RwLock::new(Some(running));
-        Ok(Arc::new(Self { dir, _temporary: temporary, clock, keys, actor, running }))
+        Ok(Arc::new(Self { dir, _temporary: temporary, database, clock, keys, actor, running }))
     }
 
     /// The clock of the server and of its phones.
@@ -208,6 +225,14 @@ impl TestServer {
         Ok(self.running()?.rows(bucket)?)
     }
 
+    /// All of an attachment's content that the server has; `None` if it has not come, or can't be read.
+    ///
+    /// # Errors
+    /// The server is stopped, or its database failed.
+    pub async fn content(&self, attachment: Uuid) -> Result<Option<Vec<u8>>, KitError> {
+        Ok(self.running()?.content(attachment).await?)
+    }
+
     /// The visits that the server has, of every territory that a rep has.
     ///
     /// # Errors
@@ -247,7 +272,7 @@ impl TestServer {
     pub fn restart(&self) -> Result<(), KitError> {
         // The old one is closed first: both at once would be two servers on one file.
         self.stop();
-        let (running, _) = begin(&self.dir, &self.clock)?;
+        let (running, _) = begin(&self.dir, self.database.as_ref(), &self.clock)?;
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())
     }
@@ -311,14 +336,19 @@ impl TestServer {
     }
 }
 
-fn begin(dir: &Path, clock: &Arc<ManualClock>) -> Result<(Running, Option<FirstKeys>), StartError> {
+fn begin(
+    dir: &Path,
+    database: Option<&Database>,
+    clock: &Arc<ManualClock>,
+) -> Result<(Running, Option<FirstKeys>), StartError> {
     let admin = NewAdmin {
         email: "admin@example.com".to_owned(),
         name: "Ada".to_owned(),
         password: Secret::from("correct horse battery staple"),
     };
     let clock = Arc::clone(clock);
-    let (server, first) = InProcess::start(dir, URL, "Test organisation", admin, move || clock.now())?;
+    let name = "Test organisation";
+    let (server, first) = InProcess::start_on(dir, database, URL, name, admin, move || clock.now())?;
     Ok((Running { server, elsewhere: HashMap::new() }, first))
 }
 

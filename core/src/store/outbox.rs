@@ -95,7 +95,7 @@ impl Store {
         self.write(|edits| {
             let mut settled = Settled::default();
             for result in results {
-                edits.settle(result, own.fields.get(&result.seq), &mut settled)?;
+                edits.settle(result, own, &mut settled)?;
             }
             edits.drop_settled(&mut settled)?;
             for (bucket, reached) in &own.cursors {
@@ -179,11 +179,11 @@ struct Settled {
 }
 
 impl Edits<'_> {
-    /// `set` are fields that the server's version has otherwise than the change gives them.
+    /// `own` says what the server's version has otherwise than the change gives it, and which logs count as read with it.
     fn settle(
         &mut self,
         result: &MutationResult,
-        set: Option<&Fields>,
+        own: &Own,
         settled: &mut Settled,
     ) -> Result<(), StoreError> {
         if settled.entries.contains(&result.seq.0) {
@@ -193,7 +193,7 @@ impl Edits<'_> {
         match &result.outcome {
             Outcome::Applied { rev, conflicts } => {
                 settled.entries.insert(entry.seq.0);
-                let Some(shadow) = self.take(&entry, *rev, conflicts, set)? else { return Ok(()) };
+                let Some(shadow) = self.take(&entry, *rev, conflicts, own)? else { return Ok(()) };
                 let mut entries = others_of_record(self.connection, &entry)?;
                 entries.retain(|entry| !settled.entries.contains(&entry.seq.0));
                 if entries.is_empty() {
@@ -248,13 +248,14 @@ impl Edits<'_> {
         entry: &Entry,
         rev: Rev,
         conflicts: &[Conflict],
-        set: Option<&Fields>,
+        own: &Own,
     ) -> Result<Option<Shadow>, StoreError> {
         if entry.change == Change::Delete {
             shadow::forget(self.connection, entry.def, entry.record)?;
             return Ok(None);
         }
-        let Some(server) = shadow::find(self.connection, entry.def, entry.record)? else { return Ok(None) };
+        let known = shadow::find(self.connection, entry.def, entry.record)?;
+        let Some(server) = known.or_else(|| left(entry, rev, own)) else { return Ok(None) };
         // A version further on holds changes of others that have not come down yet. Counting them as seen would
         // let the rep's next edit overwrite them without a collision.
         let seen = server.fields.is_none() || rev == server.rev.next();
@@ -263,7 +264,7 @@ impl Edits<'_> {
         lay(entry.def, &mut fields, &entry.fields, &entry.was);
         let kept = conflicts.iter().map(|conflict| (conflict.field.clone(), conflict.kept.clone())).collect();
         overlay(&mut fields, &shadow::tolerate_change(entry.def, kept));
-        if let Some(set) = set.filter(|_| seen) {
+        if let Some(set) = own.fields.get(&entry.seq).filter(|_| seen) {
             overlay(&mut fields, &shadow::tolerate_change(entry.def, set.clone()));
         }
         let bucket =
@@ -336,6 +337,16 @@ impl Edits<'_> {
         self.note_outbox();
         Ok(seq)
     }
+}
+
+/// A new record that had left this device, with its territory, before it was sent again: no page brings its row if its log
+/// counts as read.
+fn left(entry: &Entry, rev: Rev, own: &Own) -> Option<Shadow> {
+    let mut fields = entry.fields.clone();
+    overlay(&mut fields, own.fields.get(&entry.seq).unwrap_or(&Fields::new()));
+    let bucket = super::edit::bucket(entry.def, &fields);
+    let made = entry.change == Change::Put && rev == Rev(1) && own.cursors.contains_key(&bucket);
+    made.then_some(Shadow { rev: Rev(0), bucket, fields: None })
 }
 
 /// How many entries there are.

@@ -289,3 +289,26 @@ fn what_the_server_says_of_a_phones_own_rows_is_stored_with_the_results() {
     assert_eq!(settle(3, 4, &own(3, 10, &[]), 2), None);
     phone.store.check().unwrap();
 }
+
+#[test]
+fn a_visit_that_is_sent_after_it_had_left_with_its_territory_is_here_once_it_is_taken() {
+    let phone = Phone::new();
+    phone.pull(vec![customer(1, 4, "Corner", &[])]);
+    let visit = phone.visits.start(id(1), None).unwrap();
+    phone.settle(1, rejected());
+    // The rep loses the territory, gets it back, and sends the visit again.
+    let nj = territory("nj");
+    phone.store.keep_buckets(&[]).unwrap();
+    phone.pull(vec![customer(1, 4, "Corner", &[])]);
+    assert_eq!(phone.visits.get(visit.id).unwrap(), None, "it has left");
+    let seq = phone.outbox.resend(DeviceSeq(1)).unwrap();
+    let asked = phone.store.cursors().unwrap();
+    let own = Own { cursors: [(nj.clone(), Seq(asked[&nj].0 + 1))].into(), ..Own::default() };
+    let result = MutationResult { seq, outcome: applied(1, vec![]) };
+    phone.store.settle_own(&[result], &own, &asked).unwrap();
+    // No page will bring it: the server counts it as read.
+    assert_eq!(phone.store.cursors().unwrap(), own.cursors);
+    assert_eq!(phone.visits.get(visit.id).unwrap(), Some(visit));
+    assert_eq!(phone.outbox.count().unwrap(), 0);
+    phone.store.check().unwrap();
+}

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for the command line")]
 
 use clap::Parser;
-use roundsman_tests::sim::{Bug, Failed, INVARIANTS, Played, Settings, play, play_all, short_hex};
+use roundsman_tests::sim::{Bug, Failed, INVARIANTS, Played, Settings, clear, play, play_all, short_hex};
 use std::process::ExitCode;
 
 /// Plays phones and their server in one process: a clock, a network, disks and stops that are drawn from a seed.
@@ -14,7 +14,8 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   simulate --seeds 10000 --phones 5 --operations 200   the long run
   simulate --first 4711 --seeds 1 --trace              one seed, with its last operations
-  simulate --bug lose-one-conflict                     is it found, and at which seed?")]
+  simulate --bug lose-one-conflict                     is it found, and at which seed?
+  simulate --postgres $(scripts/postgres start)        with the server's database in PostgreSQL")]
 struct Args {
     /// How many seeds.
     #[arg(long, default_value_t = 200)]
@@ -35,6 +36,9 @@ struct Args {
     /// Phones don't compare what buckets add up to, so that they don't heal what a bug has done.
     #[arg(long)]
     blind: bool,
+    /// The address of a PostgreSQL to keep the server's databases on, one for each seed, in place of files.
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
     /// How many seeds are played at a time; without it one for each core.
     #[arg(long)]
     threads: Option<usize>,
@@ -47,9 +51,16 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let ended = run(Args::parse());
+    clear();
+    ended
+}
+
+fn run(args: Args) -> ExitCode {
     let Args { operations, bug, blind, .. } = args;
-    let settings = Settings { phones: args.phones.max(1), operations, bug, blind };
+    // It is needed to the end.
+    let postgres = args.postgres.map(|url| &*url.leak());
+    let settings = Settings { phones: args.phones.max(1), operations, bug, blind, postgres };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let enough = if args.bug.is_some() { 1 } else { args.enough.max(1) };
     println!(
@@ -79,11 +90,17 @@ fn main() -> ExitCode {
         ("changes refused", counts.refused),
         ("changes that came again", counts.repeats),
         ("values that lost and were kept", counts.conflicts),
+        ("conflicts settled by the office", counts.settled),
+        ("records removed", counts.removed),
+        ("records brought back", counts.restored),
         ("phones stopped", counts.phone_stops),
         ("servers stopped", counts.server_stops),
         ("disks that failed", counts.disk_faults),
         ("phones wiped", counts.wipes),
         ("changes rescued from them", counts.rescued),
+        ("photos attached", counts.attached),
+        ("photos sent", counts.stored),
+        ("photos rescued", counts.filed),
         ("quiet periods checked", counts.quiets),
     ] {
         println!("{what:<34}{count:>12}");

@@ -8,33 +8,35 @@ use roundsman_core::{Client, State};
 use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, Fields, Rev, Value};
 use roundsman_protocol::sha256;
-use roundsman_protocol::sync::{Change, Outcome};
+use roundsman_protocol::sync::Outcome;
 use roundsman_server::admin::{RescueFilter, RescueState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use uuid::Uuid;
 
 /// More than a seed ever has.
-const ALL: usize = 100_000;
+pub(super) const ALL: usize = 100_000;
 
 /// What the server has: the version and the fields of each record in each bucket.
-type Buckets = BTreeMap<Bucket, BTreeMap<Uuid, (&'static str, Rev, Fields)>>;
+pub(super) type Buckets = BTreeMap<Bucket, BTreeMap<Uuid, (&'static str, Rev, Fields)>>;
 
 impl World {
     /// Checks everything that must hold after a quiet period.
-    pub(super) fn check(&mut self) {
+    pub(super) async fn check(&mut self) {
         let buckets = self.buckets();
         for slot in 0..self.phones.len() {
             self.phone_equals_server(slot, &buckets);
             self.phone_keeps_its_own(slot);
         }
+        self.removals_hold(&buckets);
         self.conflicts_are_kept(&buckets);
         self.nothing_acknowledged_is_lost(&buckets);
+        self.attached_is_kept(&buckets).await;
         self.audit_is_whole();
         self.note(format!("checked {}", hash(&buckets)));
     }
 
-    fn buckets(&self) -> Buckets {
+    pub(super) fn buckets(&self) -> Buckets {
         let office = self.office();
         let users = self.phones.iter().map(|phone| Bucket::user(phone.rep));
         let all = TERRITORIES.iter().map(|code| Bucket::territory(code)).chain(users);
@@ -131,6 +133,20 @@ impl World {
         }
     }
 
+    /// What was removed is gone, and what was brought back is there. What it held is the matter of
+    /// [`nothing_acknowledged_is_lost`](Self::nothing_acknowledged_is_lost).
+    fn removals_hold(&self, buckets: &Buckets) {
+        let mut book = self.journal.open();
+        for (record, (rev, stands)) in book.turned() {
+            let there = buckets.values().any(|rows| rows.contains_key(&record));
+            if there != stands {
+                let what =
+                    format!("{record} stands: {there}; its last turn made that {stands}, in version {rev}");
+                book.find("removals_hold", what);
+            }
+        }
+    }
+
     /// Every collision that anybody was told of is listed until somebody decides: at the server, and on each phone that
     /// holds the record.
     fn conflicts_are_kept(&self, buckets: &Buckets) {
@@ -139,9 +155,10 @@ impl World {
         let listed: BTreeMap<(Uuid, String, String), Uuid> =
             listed.into_iter().map(|view| ((view.record, view.field, json(&view.lost)), view.id)).collect();
         let mut book = self.journal.open();
-        let removed: BTreeSet<Uuid> = removals(&book).map(|(record, _)| record).collect();
+        let turned = book.turned();
+        let gone = |record: &Uuid| turned.get(record).is_some_and(|(_, stands)| !stands);
         let mut found = Vec::new();
-        for sent in book.sent.values().filter(|sent| !removed.contains(&sent.record)) {
+        for sent in book.sent.values().filter(|sent| !gone(&sent.record)) {
             for conflict in conflicts(sent) {
                 let lost = (sent.record, conflict.field.clone(), json(&conflict.lost));
                 if !listed.contains_key(&lost) && !book.settled.contains(&lost) {
@@ -190,8 +207,10 @@ impl World {
                 by_record.entry(sent.record).or_default().push((key, sent, *rev));
             }
         }
+        let turned = book.turned();
         let mut found = Vec::new();
         for (record, edits) in &by_record {
+            let removed = turned.get(record).filter(|(_, stands)| !stands).map(|(at, _)| *at);
             let row = standing.get(record);
             let code = row.and_then(|fields| fields.get("code")).and_then(Value::as_text);
             for (key, sent, rev) in edits {
@@ -225,8 +244,11 @@ impl World {
                         .office
                         .iter()
                         .any(|edit| Some(edit.code.as_str()) == code && edit.at > sent.first);
-                    let gone = removals(&book).any(|(of, at)| of == *record && at >= *rev);
-                    if !(stands || kept || decided || replaced || rescued || by_office || gone) {
+                    let ruled = book.ruled.iter().any(|ruled| {
+                        (ruled.record, &ruled.field) == (*record, field) && ruled.at > sent.first
+                    });
+                    let gone = removed.is_some_and(|at| at >= *rev);
+                    if !(stands || kept || decided || replaced || rescued || by_office || ruled || gone) {
                         found.push(format!(
                             "{typed} that device {} typed into {field} of {record} with change {}, taken as version \
                              {rev}, is nowhere",
@@ -274,8 +296,8 @@ impl World {
         if !still_wiped(&phone.client) {
             found.push(("wiped_holds_nothing", "it says something else than that it is wiped".to_owned()));
         }
-        for file in left(phone.folder()) {
-            if ["vault.db", "slots.", "release.", "att", "hmac"].iter().any(|part| file.contains(part)) {
+        for file in left(&phone.folder().join("vault")) {
+            if file != "tombstone" {
                 found.push(("wiped_holds_nothing", format!("it has {file} still")));
             }
         }
@@ -303,7 +325,13 @@ impl World {
         let applied = taken.map_or(0, |taken| taken.applied);
         self.counts.rescued += applied;
         let filter = RescueFilter { state: Some(RescueState::Taken), ..filter };
-        let of_record = admin.rescued(&filter).expect("the server lists what was rescued").into_iter();
+        let of_record = admin.rescued(&filter).expect("the server lists what was rescued");
+        for view in &of_record {
+            // Nothing but a removal and its opposite sets no field.
+            if view.fields.is_empty() {
+                self.turned(view.record, !view.removes);
+            }
+        }
         let mut book = self.journal.open();
         for view in of_record {
             let (record, base) = (view.record, view.base);
@@ -317,14 +345,6 @@ impl World {
 
 fn mine(book: &Book, number: u32) -> impl Iterator<Item = (&Key, &Sent)> {
     book.sent.range((number, 0)..(number + 1, 0))
-}
-
-/// The records that somebody removed, with the versions of that.
-fn removals(book: &Book) -> impl Iterator<Item = (Uuid, Rev)> {
-    book.sent.values().filter(|sent| sent.change == Change::Delete).filter_map(|sent| match &sent.outcome {
-        Some(Outcome::Applied { rev, .. }) => Some((sent.record, *rev)),
-        _ => None,
-    })
 }
 
 fn conflicts(sent: &Sent) -> &[Conflict] {

@@ -1,10 +1,12 @@
 //! What went between the phones and the server, written down by neither of them.
 
+use super::Counts;
 use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use roundsman_core::platform::{Body, Request, Response, TransportError};
 use roundsman_model::{Fields, Rev};
+use roundsman_protocol::attachment::UploadAnswer;
 use roundsman_protocol::sync::{Change, Frame, Head, Mutation, Outcome};
 use roundsman_server::simulation::Scope;
 use roundsman_testkit::{Answers, TestServer};
@@ -47,6 +49,34 @@ pub(super) struct OfficeEdit {
     pub(super) at: u64,
 }
 
+/// Something that a rep has attached to a record.
+#[derive(Clone)]
+pub(super) struct Attached {
+    /// The number of the device that holds it until it is sent.
+    pub(super) number: u32,
+    /// What it is attached to.
+    pub(super) of: Uuid,
+    pub(super) content: Arc<[u8]>,
+    /// The server has said that it has all of it.
+    pub(super) stored: bool,
+    /// The rep has removed it on that device.
+    pub(super) dropped: bool,
+}
+
+/// The office has put another value into a field, and had seen what stood there.
+pub(super) struct Ruled {
+    pub(super) record: Uuid,
+    pub(super) field: String,
+    pub(super) at: u64,
+}
+
+/// A record was removed, or brought back, and has had this version since.
+pub(super) struct Turn {
+    pub(super) record: Uuid,
+    pub(super) rev: Rev,
+    pub(super) stands: bool,
+}
+
 /// A field of a change that was taken out of a wiped device's sealed outbox.
 pub(super) struct Rescued {
     /// The device's number.
@@ -69,9 +99,18 @@ pub(super) struct Book {
     pub(super) stored: BTreeMap<Key, Uuid>,
     /// Refused changes that a rep has discarded or sent anew.
     pub(super) dealt_with: BTreeSet<Key>,
+    /// Records of which a rep has discarded a change.
+    pub(super) discarded: BTreeSet<Uuid>,
+    /// What a call on a phone has attached.
+    pub(super) attached: BTreeMap<Uuid, Attached>,
     /// Lost values that somebody has decided about: the record, the field, the value as JSON.
     pub(super) settled: BTreeSet<(Uuid, String, String)>,
     pub(super) office: Vec<OfficeEdit>,
+    pub(super) ruled: Vec<Ruled>,
+    /// Removals and their opposite that no phone has sent.
+    pub(super) turns: Vec<Turn>,
+    /// What is counted here.
+    pub(super) counted: Counts,
     /// What a wiped device had typed later and the office took.
     pub(super) rescued: Vec<Rescued>,
     /// Devices that are no more.
@@ -87,6 +126,33 @@ impl Book {
 
     pub(super) fn find(&mut self, invariant: &'static str, what: String) {
         self.findings.push(Finding { invariant, what });
+    }
+
+    /// How the records stand that were ever removed: their version since the last turn, and whether they are there.
+    pub(super) fn turned(&self) -> BTreeMap<Uuid, (Rev, bool)> {
+        let sent = self.sent.values().filter_map(|sent| match (&sent.outcome, sent.change) {
+            (Some(Outcome::Applied { rev, .. }), Change::Delete) => Some((sent.record, *rev, false)),
+            (Some(Outcome::Applied { rev, .. }), Change::Restore) => Some((sent.record, *rev, true)),
+            _ => None,
+        });
+        let told = self.turns.iter().map(|turn| (turn.record, turn.rev, turn.stands));
+        let mut last: BTreeMap<Uuid, (Rev, bool)> = BTreeMap::new();
+        for (record, rev, stands) in sent.chain(told) {
+            let known = last.entry(record).or_insert((rev, stands));
+            if rev >= known.0 {
+                *known = (rev, stands);
+            }
+        }
+        last
+    }
+
+    /// The server's answer to a part of a content.
+    fn stored(&mut self, attachment: Uuid, pieces: &VecDeque<Bytes>) {
+        let text: Vec<u8> = pieces.iter().flatten().copied().collect();
+        let whole = serde_json::from_slice(&text).is_ok_and(|answer: UploadAnswer| answer.stored);
+        if let Some(attached) = self.attached.get_mut(&attachment).filter(|_| whole) {
+            attached.stored = true;
+        }
     }
 
     fn delivered(&mut self, device: u32, mutations: Vec<Mutation>) {
@@ -184,8 +250,17 @@ impl Answers for Recorder {
         if is_sync && answer.status == 200 {
             self.journal.open().answered(device, read_answer(&pieces));
         }
+        if let Some(attachment) = sent_content(request).filter(|_| answer.status == 200) {
+            self.journal.open().stored(attachment, &pieces);
+        }
         Ok(Response { body: Box::new(Pieces { pieces, whole }), ..answer })
     }
+}
+
+/// The attachment whose content a request sends.
+fn sent_content(request: &Request) -> Option<Uuid> {
+    let (_, path) = request.url.split_once("/v1/attachments/").filter(|_| request.method == "POST")?;
+    path.split('/').next()?.parse().ok()
 }
 
 fn read_request(body: &[u8]) -> Option<(Head, Vec<Mutation>)> {

@@ -5,8 +5,12 @@
 //! kept between the phones and the server and knows nothing of how either works. A seed that fails is played again by its
 //! number, step by step the same: the hash of all that happened says so.
 
+mod attached;
+mod database;
+mod faults;
 mod invariants;
 mod journal;
+mod office;
 mod operations;
 mod phone;
 mod quiet;
@@ -21,7 +25,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What must hold after every quiet period, and what breaks it.
-pub const INVARIANTS: [(&str, &str); 15] = [
+pub const INVARIANTS: [(&str, &str); 19] = [
     ("phones_equal_server", "a phone that is in step holds a row that the server has not, or has otherwise"),
     (
         "cursor_never_skips",
@@ -32,9 +36,13 @@ pub const INVARIANTS: [(&str, &str); 15] = [
     ("numbers_used_once", "a phone gave two changes one number"),
     ("acknowledged_never_lost", "what a call stored, or the server took, is nowhere"),
     ("rejected_kept", "a refused change is not on its phone"),
+    ("removals_hold", "what was removed is there, or what was brought back is not"),
     ("conflicts_never_vanish", "a value that lost is not on its phone, or not at the server"),
-    ("wiped_holds_nothing", "a wiped phone still opens, or holds a database or keys"),
+    ("sent_content_is_kept", "a photo that the server said it has is not there, or is another"),
+    ("unsent_content_stays", "a photo that was not sent is not on its phone, or is another"),
+    ("wiped_holds_nothing", "a wiped phone still opens, or holds a database, photos or keys"),
     ("wiped_work_is_rescued", "unsent work of a wiped phone did not reach the organisation"),
+    ("wiped_content_is_rescued", "an unsent photo of a wiped phone did not reach the organisation"),
     ("audit_chain_whole", "a chain of the audit log is broken, or a phone's report did not fit"),
     ("store_is_sound", "a phone's store is not of one state, or a check of the phone found something"),
     ("server_is_sound", "the server's sums, logs, chains, search or contents don't agree"),
@@ -53,11 +61,13 @@ pub struct Settings {
     pub bug: Option<Bug>,
     /// Phones don't compare what buckets add up to, and heal nothing by that.
     pub blind: bool,
+    /// The PostgreSQL on which the server keeps what it has, each seed in a database of its own; without it: in files.
+    pub postgres: Option<&'static str>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { phones: 5, operations: 200, bug: None, blind: false }
+        Self { phones: 5, operations: 200, bug: None, blind: false, postgres: None }
     }
 }
 
@@ -139,6 +149,12 @@ pub struct Counts {
     pub repeats: u64,
     /// Values that lost in a collision.
     pub conflicts: u64,
+    /// Conflicts that the office has settled.
+    pub settled: u64,
+    /// Records that were removed, by reps and the office.
+    pub removed: u64,
+    /// Records that were brought back.
+    pub restored: u64,
     /// Phones that stopped and started again.
     pub phone_stops: u64,
     /// Servers that stopped and started again.
@@ -149,6 +165,12 @@ pub struct Counts {
     pub wipes: u64,
     /// Changes that were rescued from wiped phones.
     pub rescued: u64,
+    /// Photos, signatures and files that were attached.
+    pub attached: u64,
+    /// Those of them that the server has.
+    pub stored: u64,
+    /// Those that it has got from wiped phones.
+    pub filed: u64,
     /// Quiet periods, after each of which everything was checked.
     pub quiets: u64,
 }
@@ -161,13 +183,24 @@ impl std::ops::AddAssign for Counts {
         self.refused += other.refused;
         self.repeats += other.repeats;
         self.conflicts += other.conflicts;
+        self.settled += other.settled;
+        self.removed += other.removed;
+        self.restored += other.restored;
         self.phone_stops += other.phone_stops;
         self.server_stops += other.server_stops;
         self.disk_faults += other.disk_faults;
         self.wipes += other.wipes;
         self.rescued += other.rescued;
+        self.attached += other.attached;
+        self.stored += other.stored;
+        self.filed += other.filed;
         self.quiets += other.quiets;
     }
+}
+
+/// Removes what all seeds begin with. It is made again when it is needed.
+pub fn clear() {
+    template::Template::clear();
 }
 
 /// Plays one seed, on a runtime and with folders of its own.
@@ -198,6 +231,9 @@ impl fmt::Display for Failed<'_> {
         }
         if settings.blind {
             write!(f, " --blind")?;
+        }
+        if let Some(url) = settings.postgres {
+            write!(f, " --postgres {url}")?;
         }
         Ok(())
     }

@@ -1,31 +1,34 @@
-//! What people do, and what happens to phones, servers, disks and the network.
+//! What may be drawn, and what reps do on their phones.
 
 use super::invariants::json;
-use super::phone::{OTHER, PASSCODE, Phone};
 use super::template::TERRITORIES;
 use super::world::World;
 use roundsman_core::model::customer::Customer;
 use roundsman_core::model::geo::Position;
-use roundsman_core::model::visit::{Outcome, State as VisitState};
+use roundsman_core::model::visit::{Outcome, State as VisitState, Visit};
+use roundsman_core::outbox::Status;
 use roundsman_core::platform::Clock;
 use roundsman_core::simulation;
-use roundsman_core::vault::Passcode;
 use roundsman_core::{Error, State};
-use roundsman_model::{Entity, Value};
-use roundsman_testkit::{DiskFault, Fate};
-use std::sync::PoisonError;
+use roundsman_model::{Entity, RuleError, Value};
 use std::time::Duration;
 
 /// What may be drawn, and how often.
-const LOTS: [(u64, Operation); 19] = [
+const LOTS: [(u64, Operation); 25] = [
     (200, Operation::Visit),
     (200, Operation::Edit),
     (25, Operation::Add),
-    (30, Operation::OutboxWork),
+    (60, Operation::Attach),
+    (20, Operation::Remove),
+    (35, Operation::OutboxWork),
     (45, Operation::Office),
+    (20, Operation::OfficeRemoves),
+    (20, Operation::OfficeSettles),
     (18, Operation::Scope),
     (200, Operation::Sync),
+    (15, Operation::Fetch),
     (25, Operation::CheckIn),
+    (20, Operation::Push),
     (12, Operation::Lock),
     (3, Operation::Wipe),
     (30, Operation::HangUp),
@@ -40,15 +43,21 @@ const LOTS: [(u64, Operation); 19] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
+pub(super) enum Operation {
     Visit,
     Edit,
     Add,
+    Attach,
+    Remove,
     OutboxWork,
     Office,
+    OfficeRemoves,
+    OfficeSettles,
     Scope,
     Sync,
+    Fetch,
     CheckIn,
+    Push,
     Lock,
     Wipe,
     HangUp,
@@ -63,7 +72,7 @@ enum Operation {
 }
 
 /// How a piece of work ended.
-enum Done {
+pub(super) enum Done {
     Did(String),
     Nothing,
 }
@@ -84,13 +93,20 @@ impl World {
         }
         let slot = self.chance.below(self.phones.len() as u64) as usize;
         let what = match drawn {
-            Operation::Visit | Operation::Edit | Operation::Add | Operation::OutboxWork => {
-                self.work(slot, drawn, false)
-            }
+            Operation::Visit
+            | Operation::Edit
+            | Operation::Add
+            | Operation::Attach
+            | Operation::Remove
+            | Operation::OutboxWork => self.work(slot, drawn, false),
             Operation::Office => self.office_edits(),
+            Operation::OfficeRemoves => self.office_removes(),
+            Operation::OfficeSettles => self.office_settles(),
             Operation::Scope => self.scope_changes(slot),
             Operation::Sync => self.sync(slot).await,
+            Operation::Fetch => self.fetch(slot),
             Operation::CheckIn => format!("{:?}", self.phones[slot].client.check_in().await.map_err(name)),
+            Operation::Push => self.push(slot).await,
             Operation::Lock => self.lock_or_unlock(slot),
             Operation::Wipe => self.order_wipe(slot),
             Operation::HangUp => self.hang_up(slot).await,
@@ -118,7 +134,7 @@ impl World {
 
     /// Work on a phone that needs no network. With a fault under it, any error will do; otherwise only those that a
     /// rep can understand.
-    fn work(&mut self, slot: usize, operation: Operation, fault: bool) -> String {
+    pub(super) fn work(&mut self, slot: usize, operation: Operation, fault: bool) -> String {
         if self.phones[slot].client.state() != State::Open {
             return "closed".to_owned();
         }
@@ -127,6 +143,8 @@ impl World {
             Operation::Visit => self.visit(slot),
             Operation::Edit => self.edit(slot),
             Operation::Add => self.add(slot),
+            Operation::Attach => self.attach(slot),
+            Operation::Remove => self.remove(slot),
             _ => self.outbox_work(slot),
         };
         self.stored(slot, &before);
@@ -244,18 +262,52 @@ impl World {
         Ok(Done::Did(format!("{} in {}", added.code, added.territory)))
     }
 
+    /// A visit that was made by mistake goes; a customer too, which the server refuses a rep.
+    fn remove(&mut self, slot: usize) -> Result<Done, Error> {
+        let (lot, own) = (self.chance.below(100), self.chance.percent(90));
+        if lot < 15 {
+            let Some(customer) = self.some_customer(slot)? else { return Ok(Done::Nothing) };
+            self.phones[slot].client.customers()?.remove(customer.id)?;
+            return Ok(Done::Did(format!("customer {}", customer.code)));
+        }
+        if lot < 35 {
+            return self.detach(slot, own);
+        }
+        let phone = &self.phones[slot];
+        let mut visits = simulation::rows(&phone.client)?;
+        visits.retain(|row| row.entity == Visit::DEF.name);
+        if own {
+            visits.retain(|row| row.fields.get("rep").and_then(Value::as_id) == Some(phone.rep.0));
+        }
+        let Some(visit) = self.chance.pick(&visits) else { return Ok(Done::Nothing) };
+        phone.client.visits()?.remove(visit.id)?;
+        Ok(Done::Did(format!("visit {}", visit.id)))
+    }
+
     /// The rep looks after what was refused and what lost.
     fn outbox_work(&mut self, slot: usize) -> Result<Done, Error> {
         let (text, lot) = (self.text(), self.chance.below(100));
         let phone = &self.phones[slot];
         let outbox = phone.client.outbox()?;
-        let refused: Vec<_> = phone.changes().into_iter().filter(|change| change.refused).collect();
+        let mut refused = outbox.unsent()?;
+        refused.retain(|change| matches!(change.status, Status::Rejected { .. }));
         if lot < 60
             && let Some(change) = self.chance.pick(&refused)
         {
             let key = (phone.number, change.seq.0);
-            if lot < 30 {
+            let removed = change.status == Status::Rejected { reason: RuleError::Removed };
+            if removed && lot < 45 {
+                let last = phone.changes().last().map_or(0, |last| last.seq.0);
+                outbox.restore(change.seq)?;
+                let mut made = phone.changes();
+                made.retain(|made| made.seq.0 > last && made.record == change.record);
+                if made.len() != 2 {
+                    let what = format!("phone {slot} restores {}, and has made {made:?}", change.record);
+                    self.journal.open().find("taps_work", what);
+                }
+            } else if lot < 30 {
                 outbox.discard(change.seq)?;
+                self.journal.open().discarded.insert(change.record);
             } else {
                 outbox.resend(change.seq)?;
             }
@@ -279,7 +331,7 @@ impl World {
     }
 
     /// A customer on the phone; the first ones more often, so that people meet.
-    fn some_customer(&mut self, slot: usize) -> Result<Option<Customer>, Error> {
+    pub(super) fn some_customer(&mut self, slot: usize) -> Result<Option<Customer>, Error> {
         let (few, lot) = (self.chance.percent(70), self.chance.below(1_000));
         let mut rows = simulation::rows(&self.phones[slot].client)?;
         rows.retain(|row| row.entity == Customer::DEF.name);
@@ -290,191 +342,28 @@ impl World {
         self.phones[slot].client.customers()?.get(row.id)
     }
 
-    /// A file comes in with other names, towns and territories.
-    fn office_edits(&mut self) -> String {
-        let rows = 1 + self.chance.below(3);
-        let office = self.office();
-        let mut known = office.customers().expect("the server runs");
-        known.sort_by_key(|row| row.id);
-        let mut csv = "code,name,territory,city\n".to_owned();
-        let mut what = Vec::new();
-        for _ in 0..rows {
-            let (text, moves) = (self.text(), self.chance.percent(45));
-            let to = *self.chance.pick(&TERRITORIES).unwrap_or(&"A");
-            let Some(fields) = self.chance.pick(&known).and_then(|row| row.fields.as_ref()) else { continue };
-            let field = |name| fields.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
-            let (code, territory) = (field("code"), if moves { to.to_owned() } else { field("territory") });
-            csv.push_str(&format!("{code},{text},{territory},{text}\n"));
-            what.push(format!("{code} to {territory} {text}"));
-            let mut book = self.journal.open();
-            let at = book.tick();
-            book.office.push(super::journal::OfficeEdit { code, at });
-        }
-        match office.import(&csv) {
-            Ok(report) => format!("{what:?} {} changed, {} not", report.updated, report.rejected.len()),
-            Err(error) => format!("{error:?}"),
-        }
-    }
-
-    fn scope_changes(&mut self, slot: usize) -> String {
-        let mask = 1 + self.chance.below(7);
-        let codes: Vec<String> = (0..TERRITORIES.len())
-            .filter(|at| mask >> at & 1 == 1)
-            .map(|at| TERRITORIES[at].to_owned())
-            .collect();
-        let (office, rep) = (self.office(), self.phones[slot].rep);
-        let done = office.admin().map(|admin| admin.set_territories(office.actor(), rep, codes.clone()));
-        format!("{codes:?} {}", matches!(done, Ok(Ok(()))))
-    }
-
-    async fn sync(&mut self, slot: usize) -> String {
-        match self.phones[slot].client.sync(&()).await {
-            Ok(report) => format!("{report:?}"),
-            Err(error) => name(error),
-        }
-    }
-
-    fn lock_or_unlock(&mut self, slot: usize) -> String {
-        let (office, device) = (self.office(), self.phones[slot].device);
-        if self.chance.percent(50) {
-            format!("lock {}", office.lock(device).is_ok())
-        } else {
-            format!("unlock {}", office.unlock(device).is_ok())
-        }
-    }
-
-    fn order_wipe(&mut self, slot: usize) -> String {
-        let phone = &mut self.phones[slot];
-        let ordered = self.server.read().unwrap_or_else(PoisonError::into_inner).wipe(phone.device).is_ok();
-        phone.to_be_wiped |= ordered;
-        ordered.to_string()
-    }
-
-    /// A sync whose connection hangs: the app gives up, or is killed while it waits.
-    async fn hang_up(&mut self, slot: usize) -> String {
-        let fate = if self.chance.percent(50) { Fate::HangBefore } else { Fate::HangAfter };
-        let killed = self.chance.percent(40);
-        let network = std::sync::Arc::clone(&self.phones[slot].network);
-        for _ in 0..self.chance.below(3) {
-            network.next(Fate::Deliver);
-        }
-        network.next(fate);
-        let ended = tokio::select! {
-            biased;
-            done = self.phones[slot].client.sync(&()) => Some(done.map_err(name)),
-            () = network.hangs() => None,
+    /// A sync, and after it what was attached, as an app does it.
+    pub(super) async fn sync(&mut self, slot: usize) -> String {
+        let sends = self.chance.percent(60);
+        let client = &self.phones[slot].client;
+        let report = match client.sync(&()).await {
+            Ok(report) => report,
+            Err(error) => return name(error),
         };
-        network.forget_next();
-        // Work that was begun is finished by itself.
-        settle().await;
-        let hung = ended.is_none();
-        if hung && killed {
-            self.killed(slot);
+        if !sends {
+            return format!("{report:?}");
         }
-        format!("{fate:?}, hung {hung}, killed {killed}")
+        format!("{report:?}, {:?}", client.send_attachments(&()).await.map_err(name))
     }
 
-    /// The phone stops at a commit of a sync.
-    async fn stop_in_sync(&mut self, slot: usize) -> String {
-        let commits = self.chance.below(6) as u32;
-        self.scopes.phones.stop_after(commits);
-        let synced = self.phones[slot].client.sync(&()).await.map(|report| report.received).map_err(name);
-        settle().await;
-        self.after_stop(slot, format!("after {commits} commits, {synced:?}"))
+    /// A push message wakes the app: one of this system's, or another. It tries again until its time is over.
+    async fn push(&mut self, slot: usize) -> String {
+        let messages =
+            ["{\"poke\":\"sync\"}", "{\"poke\":\"check_in\"}", "{\"poke\":\"later\"}", "{\"news\":1}"];
+        let message = *self.chance.pick(&messages).unwrap_or(&"");
+        let woken = self.phones[slot].client.handle_push(message.as_bytes()).await;
+        format!("{message} {:?}", woken.map_err(name))
     }
-
-    /// The phone stops at a commit of the rep's work, or at a call of its disk.
-    fn stop_in_work(&mut self, slot: usize) -> String {
-        let works = [Operation::Visit, Operation::Edit, Operation::Add, Operation::OutboxWork];
-        let operation = *self.chance.pick(&works).unwrap_or(&Operation::Edit);
-        if self.chance.percent(50) {
-            self.scopes.phones.stop_after(0);
-            let what = self.work(slot, operation, true);
-            return self.after_stop(slot, what);
-        }
-        let calls = self.chance.below(5) as u32;
-        self.phones[slot].disk.fail_after(calls, DiskFault::Stopped);
-        let what = self.work(slot, operation, true);
-        self.killed(slot);
-        format!("after {calls} calls of the disk: {operation:?} {what}")
-    }
-
-    fn after_stop(&mut self, slot: usize, what: String) -> String {
-        if self.scopes.phones.is_stopped() {
-            self.killed(slot);
-            return format!("stopped {what}");
-        }
-        self.scopes.phones.go_on();
-        format!("went on {what}")
-    }
-
-    fn killed(&mut self, slot: usize) {
-        self.counts.phone_stops += 1;
-        // While the old one is there it must not go on; the new one must not be stopped.
-        self.scopes.phones.go_on();
-        self.start(slot, Phone::kill);
-    }
-
-    fn close_and_open(&mut self, slot: usize) -> String {
-        if self.chance.percent(20) && self.phones[slot].client.state() == State::Open {
-            let phone = &mut self.phones[slot];
-            let next = if phone.passcode == PASSCODE { OTHER } else { PASSCODE };
-            let changed = phone.client.change_passcode(
-                &phone.passcode(),
-                &Passcode::new(next).expect("a passcode that the policy takes"),
-            );
-            if changed.is_ok() {
-                phone.passcode = next;
-            }
-            return format!("another passcode {:?}", changed.map_err(name));
-        }
-        self.start(slot, Phone::restart);
-        "restarted".to_owned()
-    }
-
-    /// Starts a phone in this way, and opens it if a passcode may.
-    fn start(&mut self, slot: usize, how: fn(&mut Phone) -> Result<(), Error>) {
-        let phone = &mut self.phones[slot];
-        let started = how(phone)
-            .and_then(|()| if phone.client.state() == State::Closed { phone.unlock() } else { Ok(()) });
-        if let Err(error) = started {
-            let what = format!("phone {slot} does not start: {error:?}");
-            self.journal.open().find("acknowledged_never_lost", what);
-        }
-    }
-
-    /// The server stops at a commit while it works for a phone, and is started again.
-    async fn server_stops(&mut self, slot: usize) -> String {
-        let commits = self.chance.below(5) as u32;
-        self.scopes.server.stop_after(commits);
-        let synced = self.sync(slot).await;
-        settle().await;
-        let stopped = self.scopes.server.is_stopped();
-        if stopped {
-            self.kill_server();
-        } else {
-            self.scopes.server.go_on();
-        }
-        format!("after {commits} commits, stopped {stopped}: {synced}")
-    }
-
-    /// The phone's disk fails once, or is full for a while.
-    async fn disk_fails(&mut self, slot: usize) -> String {
-        self.counts.disk_faults += 1;
-        let fault = if self.chance.percent(50) { DiskFault::Once } else { DiskFault::Full };
-        let calls = self.chance.below(6) as u32;
-        self.phones[slot].disk.fail_after(calls, fault);
-        let edited = self.work(slot, Operation::Edit, true);
-        let synced = self.sync(slot).await;
-        let visited = self.work(slot, Operation::Visit, true);
-        self.phones[slot].disk.heal();
-        format!("{fault:?} after {calls} calls: {edited}, {synced}, {visited}")
-    }
-}
-
-/// Waits until all work that was begun in the background is done.
-pub(super) async fn settle() {
-    let _done = tokio::task::spawn_blocking(|| ()).await;
 }
 
 /// An error for the trace.

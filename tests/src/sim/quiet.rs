@@ -1,6 +1,7 @@
 //! A quiet period: everything works again, and everybody syncs until nothing is left to say.
 
-use super::operations::{name, settle};
+use super::faults::settle;
+use super::operations::name;
 use super::world::World;
 use roundsman_core::sync::Report;
 use roundsman_core::{Error, State};
@@ -45,7 +46,7 @@ impl World {
             return;
         }
         self.verify_phones().await;
-        self.check();
+        self.check().await;
         let weather = self.weather;
         for slot in 0..self.phones.len() {
             let seed = self.chance.below(u64::MAX);
@@ -75,7 +76,10 @@ impl World {
                 let synced = self.phones[slot].client.sync(&()).await;
                 match synced {
                     Ok(report) if is_quiet(&report) && self.phones[slot].client.state() == State::Open => {
-                        None
+                        match self.phones[slot].client.send_attachments(&()).await {
+                            Ok(sent) if sent.files == 0 => None,
+                            sent => Some(format!("{:?}", sent.map_err(name))),
+                        }
                     }
                     Ok(report) => Some(format!("{report:?}")),
                     Err(error) => Some(name(error)),
@@ -97,6 +101,7 @@ impl World {
             State::Wiping => Some(format!("wiping {:?}", self.phones[slot].client.check_in().await)),
             State::Wiped => {
                 self.bury(slot);
+                self.content_is_rescued(&self.phones[slot]).await;
                 let enrolled = self.enrol_anew(slot).await.map_err(name);
                 Some(format!("wiped, {enrolled:?}"))
             }

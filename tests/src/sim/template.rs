@@ -1,5 +1,6 @@
 //! A world that was set up once: an organisation, its customers, and enrolled phones. Each seed begins with a copy.
 
+use super::database::Database;
 use super::phone::{PASSCODE, config};
 use super::world::{Scopes, runtime};
 use roundsman_core::Client;
@@ -10,7 +11,7 @@ use roundsman_testkit::{Answers, FakeTransport, FaultyDisk, ManualClock, SeededE
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 /// The territories.
@@ -22,34 +23,44 @@ const CUSTOMERS: usize = 7;
 /// The territories of each rep at the beginning.
 const SCOPES: [&[&str]; 5] = [&["A"], &["A", "B"], &["B"], &["B", "C"], &["A", "B", "C"]];
 
+/// This phone is the second one of the rep before.
+const SECOND: usize = 2;
+
+static KNOWN: Mutex<BTreeMap<(usize, Option<&'static str>), Arc<Template>>> = Mutex::new(BTreeMap::new());
+
 /// What every seed begins with.
 pub(super) struct Template {
     folder: TempDir,
+    database: Option<Database>,
     pub(super) keys: Arc<FirstKeys>,
     pub(super) reps: Vec<UserId>,
     pub(super) millis: i64,
 }
 
 impl Template {
-    /// The one for so many phones; it is made once for a process.
-    pub(super) fn of(phones: usize) -> Arc<Self> {
-        static KNOWN: OnceLock<Mutex<BTreeMap<usize, Arc<Template>>>> = OnceLock::new();
-        let mut known = KNOWN.get_or_init(Mutex::default).lock().expect("no template panicked");
-        Arc::clone(known.entry(phones).or_insert_with(|| {
+    /// The one for so many phones and this PostgreSQL; it is made once for a process.
+    pub(super) fn of(phones: usize, postgres: Option<&'static str>) -> Arc<Self> {
+        let mut known = KNOWN.lock().expect("no template panicked");
+        Arc::clone(known.entry((phones, postgres)).or_insert_with(|| {
             // On a thread of its own: what is set for this one stays.
-            let made = std::thread::spawn(move || Self::make(phones)).join();
+            let made = std::thread::spawn(move || Self::make(phones, postgres)).join();
             Arc::new(made.expect("the template is made"))
         }))
     }
 
-    fn make(phones: usize) -> Self {
-        let folder = scratch();
+    /// Forgets every one, and removes it once no seed is played any more.
+    pub(super) fn clear() {
+        KNOWN.lock().expect("no template panicked").clear();
+    }
+
+    fn make(phones: usize, postgres: Option<&'static str>) -> Self {
+        let (folder, database) = (scratch(), postgres.map(Database::empty));
         let clock = Arc::new(ManualClock::default());
         let scopes = Scopes::new(0, None, false, &clock);
         runtime(&scopes).block_on(async {
             scopes.enter();
-            let server = TestServer::start_in(&folder.path().join("server"), Arc::clone(&clock), None)
-                .expect("the server starts");
+            let place = folder.path().join("server");
+            let server = start_server(&place, database.as_ref(), Arc::clone(&clock), None);
             let mut csv = "code,name,territory,city\n".to_owned();
             for territory in TERRITORIES {
                 for n in 0..CUSTOMERS {
@@ -59,8 +70,12 @@ impl Template {
             server.import(&csv).expect("customers are imported");
             let mut reps = Vec::new();
             for slot in 0..phones {
-                let rep = server.add_rep(&format!("rep{slot}"), SCOPES[slot % SCOPES.len()]);
-                let rep = rep.expect("a rep is added");
+                let rep = match reps.last() {
+                    Some(rep) if slot == SECOND => *rep,
+                    _ => server
+                        .add_rep(&format!("rep{slot}"), SCOPES[slot % SCOPES.len()])
+                        .expect("a rep is added"),
+                };
                 let answers: Arc<dyn Answers> = Arc::<TestServer>::clone(&server);
                 let network = FakeTransport::new(answers, Arc::clone(&clock));
                 let entropy = Arc::new(SeededEntropy::new(slot as u64));
@@ -76,7 +91,7 @@ impl Template {
             }
             let keys = Arc::clone(server.keys());
             server.stop();
-            Self { folder, keys, reps, millis: clock.millis() }
+            Self { folder, database, keys, reps, millis: clock.millis() }
         })
     }
 
@@ -84,6 +99,25 @@ impl Template {
     pub(super) fn copy_to(&self, folder: &Path) {
         copy(self.folder.path(), folder);
     }
+
+    /// A copy of its database, if it has one.
+    pub(super) fn copy_database(&self) -> Option<Database> {
+        self.database.as_ref().map(Database::copy)
+    }
+}
+
+/// Starts the server in this folder, or with this database.
+pub(super) fn start_server(
+    place: &Path,
+    database: Option<&Database>,
+    clock: Arc<ManualClock>,
+    keys: Option<Arc<FirstKeys>>,
+) -> Arc<TestServer> {
+    let started = match database {
+        Some(database) => TestServer::start_on(place, database.address(), clock, keys),
+        None => TestServer::start_in(place, clock, keys),
+    };
+    started.expect("the server starts")
 }
 
 /// Where the phone of this slot is.

@@ -1,12 +1,14 @@
 //! One seed: its world, and how it is played.
 
+use super::database::Database;
 use super::journal::{Journal, Present, Recorder};
 use super::phone::{Around, Phone};
-use super::template::{Template, copy, phone_folder, scratch};
+use super::template::{Template, copy, phone_folder, scratch, start_server};
 use super::{Bug, Counts, Played, Settings};
 use roundsman_core::platform::Clock;
 use roundsman_core::simulation as phones;
 use roundsman_protocol::sha256;
+use roundsman_protocol::sync::{Change, Outcome};
 use roundsman_server::simulation as office;
 use roundsman_testkit::{
     Answers, Chance, FakeTransport, FaultyDisk, ManualClock, SeededEntropy, TestServer, Weather,
@@ -26,7 +28,7 @@ const LAST: usize = 40;
 /// Operations between two quiet periods, at most.
 const BUSY: u64 = 60;
 
-/// How long an operation may take, by the clock on the wall. One that takes longer waits for what never comes.
+/// How long an operation may take, by the runtime's clock. One that takes longer waits for what never comes.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the threads of one seed run under.
@@ -64,11 +66,13 @@ impl Scopes {
     }
 }
 
-/// A runtime on which one thing happens after the other: one thread for what waits, one for what blocks.
+/// A runtime on which one thing happens after the other: one thread for what waits, one for what blocks. Nobody waits for
+/// its clock, which leaps to whatever is waited for once nothing is left to do.
 pub(super) fn runtime(scopes: &Scopes) -> Runtime {
     let scopes = scopes.clone();
     Builder::new_current_thread()
         .enable_time()
+        .start_paused(true)
         .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_hours(1))
         .on_thread_start(move || scopes.enter())
@@ -94,11 +98,13 @@ pub(super) struct World {
     servers: u32,
     trace: [u8; 32],
     last: VecDeque<String>,
+    /// Last, so that nobody is connected any more when it goes.
+    database: Option<Database>,
 }
 
 /// Plays one seed.
 pub(super) fn play(seed: u64, settings: Settings) -> Played {
-    let template = Template::of(settings.phones);
+    let template = Template::of(settings.phones, settings.postgres);
     let clock = Arc::new(ManualClock::at(
         chrono::DateTime::from_timestamp_millis(template.millis).unwrap_or_default(),
     ));
@@ -137,12 +143,9 @@ impl World {
         let folder = scratch();
         template.copy_to(folder.path());
         let mut chance = Chance::new(seed);
-        let server = TestServer::start_in(
-            &folder.path().join("server"),
-            Arc::clone(&clock),
-            Some(Arc::clone(&template.keys)),
-        )
-        .expect("the server starts");
+        let database = template.copy_database();
+        let (place, keys) = (folder.path().join("server"), Some(Arc::clone(&template.keys)));
+        let server = start_server(&place, database.as_ref(), Arc::clone(&clock), keys);
         let server: Present = Arc::new(RwLock::new(server));
         let journal = Journal::default();
         let bad = chance.below(20) as u32;
@@ -195,6 +198,7 @@ impl World {
             servers: 0,
             trace: [0; 32],
             last: VecDeque::new(),
+            database,
         }
     }
 
@@ -203,7 +207,8 @@ impl World {
         Arc::clone(&self.server.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The server is killed and started again, from its files as they are.
+    /// The server is killed and started again, from its files as they are, or on its database, which has lost its
+    /// connections.
     pub(super) fn kill_server(&mut self) {
         self.counts.server_stops += 1;
         self.servers += 1;
@@ -211,8 +216,12 @@ impl World {
         let left: PathBuf = self.folder.path().join(format!("server-{}", self.servers));
         copy(old.dir(), &left);
         self.scopes.server.go_on();
-        let next = TestServer::start_in(&left, Arc::clone(&self.clock), Some(Arc::clone(&self.keys)));
-        *self.server.write().unwrap_or_else(PoisonError::into_inner) = next.expect("the server starts again");
+        if self.database.is_some() {
+            old.stop();
+        }
+        let (clock, keys) = (Arc::clone(&self.clock), Some(Arc::clone(&self.keys)));
+        let next = start_server(&left, self.database.as_ref(), clock, keys);
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = next;
         let gone = old.dir().to_owned();
         drop(old);
         let _ = std::fs::remove_dir_all(gone);
@@ -240,14 +249,22 @@ impl World {
     fn end(self, seed: u64) -> Played {
         let book = self.journal.open();
         let mut counts = self.counts;
+        counts += book.counted;
         (counts.requests, counts.repeats) = (book.requests, book.repeats);
+        counts.attached = book.attached.len() as u64;
+        counts.stored = book.attached.values().filter(|attached| attached.stored).count() as u64;
+        for turn in &book.turns {
+            *if turn.stands { &mut counts.restored } else { &mut counts.removed } += 1;
+        }
         for sent in book.sent.values() {
             match &sent.outcome {
-                Some(roundsman_protocol::sync::Outcome::Applied { conflicts, .. }) => {
+                Some(Outcome::Applied { conflicts, .. }) => {
                     counts.applied += 1;
                     counts.conflicts += conflicts.len() as u64;
+                    counts.removed += u64::from(sent.change == Change::Delete);
+                    counts.restored += u64::from(sent.change == Change::Restore);
                 }
-                Some(roundsman_protocol::sync::Outcome::Rejected { .. }) => counts.refused += 1,
+                Some(Outcome::Rejected { .. }) => counts.refused += 1,
                 None => {}
             }
         }

@@ -114,6 +114,8 @@ impl Database for Transaction<'_> {
         if self.failed.get() {
             return Err(StorageError::Database("a statement of the transaction has failed".into()));
         }
+        #[cfg(feature = "simulation")]
+        crate::simulation::before_commit()?;
         // Delivered by the database when, and only if, the commit holds.
         for notice in notices {
             let (channel, notice) = (self.channel, notice.to_text());
