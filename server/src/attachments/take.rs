@@ -8,9 +8,10 @@ use crate::app::App;
 use crate::random;
 use crate::records::{self, load};
 use crate::refusal::Refusal;
-use crate::storage::{ReadTx, StorageError, StoredContent, StoredRecord, Waste, WriteTx};
+use crate::storage::{ReadTx, StorageError, StoredContent, StoredRecord, StoredRemoval, Waste, WriteTx};
 use crate::tokens;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use roundsman_model::attachment::Attachment;
 use roundsman_model::merge::Edit;
 use roundsman_model::{DeviceId, Entity, FieldType, Fields, Stamp, UserId};
@@ -57,7 +58,7 @@ fn begin(app: &App, part: &Part) -> Result<StoredContent, Refusal> {
     let now_ms = app.now().timestamp_millis();
     let tx = app.storage.read()?;
     let sender = sender(tx.as_ref(), part, now_ms)?;
-    let record = wanted(tx.as_ref(), part.attachment, sender.1)?;
+    let record = wanted(tx.as_ref(), part.attachment, sender.1)?.record().clone();
     if let Some(content) = tx.content(part.attachment)? {
         return Ok(content);
     }
@@ -101,10 +102,34 @@ fn sender(tx: &dyn ReadTx, part: &Part, now_ms: i64) -> Result<(DeviceId, UserId
     }
 }
 
+/// The record that content belongs to.
+enum Of {
+    Standing(StoredRecord),
+    /// It was removed, most often with what it was attached to, and can be brought back: whoever added it may not have had
+    /// signal since, and no other has its content.
+    Removed(StoredRemoval),
+}
+
+impl Of {
+    fn find(tx: &dyn ReadTx, attachment: Uuid) -> Result<Self, Refusal> {
+        if let Some(record) = load(tx, Attachment::DEF, attachment)? {
+            return Ok(Self::Standing(record));
+        }
+        let removal = tx.removal(Attachment::DEF.name, attachment)?;
+        removal.map(Self::Removed).ok_or_else(|| ErrorCode::NotFound.into())
+    }
+
+    fn record(&self) -> &StoredRecord {
+        match self {
+            Self::Standing(record) | Self::Removed(StoredRemoval { record, .. }) => record,
+        }
+    }
+}
+
 /// The record, if this user is its author. They need not have its territory any more.
-fn wanted(tx: &dyn ReadTx, attachment: Uuid, user: UserId) -> Result<StoredRecord, Refusal> {
-    let record = load(tx, Attachment::DEF, attachment)?.ok_or(ErrorCode::NotFound)?;
-    if described(&record)?.author == user.0 { Ok(record) } else { Err(ErrorCode::NotFound.into()) }
+fn wanted(tx: &dyn ReadTx, attachment: Uuid, user: UserId) -> Result<Of, Refusal> {
+    let of = Of::find(tx, attachment)?;
+    if described(of.record())?.author == user.0 { Ok(of) } else { Err(ErrorCode::NotFound.into()) }
 }
 
 pub(super) fn described(record: &StoredRecord) -> Result<Attachment, StorageError> {
@@ -161,8 +186,8 @@ fn settle(app: &App, content: &StoredContent, hash: Option<[u8; 32]>) -> Result<
         return Ok(true);
     }
     let hash = hash.ok_or(ErrorCode::Busy)?;
-    let record = load(tx.as_ref(), Attachment::DEF, content.attachment)?.ok_or(ErrorCode::NotFound)?;
-    if described(&record)?.hash() != Some(hash) {
+    let of = Of::find(tx.as_ref(), content.attachment)?;
+    if described(of.record())?.hash() != Some(hash) {
         tx.drop_content(content.attachment)?;
         leave(tx.as_mut(), all_of(content.object), now)?;
         tx.commit()?;
@@ -171,23 +196,26 @@ fn settle(app: &App, content: &StoredContent, hash: Option<[u8; 32]>) -> Result<
     kept.stored = true;
     tx.put_content(&kept)?;
     tx.add_waste(&Waste { prefix: parts_of(content.object), at_ms: now.timestamp_millis() })?;
-    mark(tx.as_mut(), &record, now)?;
+    mark(tx.as_mut(), of, now)?;
     tx.commit()?;
     Ok(true)
 }
 
-/// Lets every phone know that it is there.
-fn mark(
-    tx: &mut dyn WriteTx,
-    record: &StoredRecord,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<(), Refusal> {
+/// Lets every phone know that it is there, or will be with a record that is brought back.
+fn mark(tx: &mut dyn WriteTx, of: Of, now: DateTime<Utc>) -> Result<(), Refusal> {
     let fields = Fields::from([("stored_at".to_owned(), now.to_value())]);
+    let record = match of {
+        Of::Standing(record) => record,
+        Of::Removed(mut removal) => {
+            removal.record.fields.extend(fields);
+            return Ok(tx.keep_removal(&removal)?);
+        }
+    };
     let stamp = Stamp((now.timestamp_millis().max(0) as u64) << 16);
     let edit = Edit { fields: &fields, was: &Fields::new(), base: record.rev, stamp, device: None };
-    let change = records::change(Attachment::DEF, Some(record), record.id, edit)
+    let change = records::change(Attachment::DEF, Some(&record), record.id, edit)
         .map_err(|_| StorageError::Damaged("attachment"))?;
-    Ok(records::store(tx, Attachment::DEF, Some(record), &change, None)?)
+    Ok(records::store(tx, Attachment::DEF, Some(&record), &change, None)?)
 }
 
 /// Does blocking work off the executor.

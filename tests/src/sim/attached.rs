@@ -189,10 +189,9 @@ impl World {
 }
 
 /// Whether somebody still waits for this, which the server has not acknowledged. Nobody does once the rep has removed it
-/// or given up its record, or somebody has removed it or what it belongs to: then the phone may have let it go.
+/// or given up its record, or somebody has removed it: then the phone may have let it go.
 fn is_unsent(book: &Book, id: Uuid, attached: &Attached) -> bool {
-    let turned = book.turned();
-    let turned = turned.contains_key(&id) || turned.contains_key(&attached.of);
+    let turned = book.turned().contains_key(&id);
     !(attached.stored || attached.dropped || turned || book.discarded.contains(&id))
 }
 
