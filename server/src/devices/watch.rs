@@ -4,7 +4,8 @@
 //! can't both, so the second report of the slower one raises the alarm: the device is locked, never wiped.
 //!
 //! A report of the last turn once more may have been overtaken on its way by the one that counted: that it is behind says
-//! nothing. A device that was put back is found at its next turn.
+//! nothing. A device that was put back is found at its next turn. Nor says one of an earlier turn anything that comes a second
+//! time, which a network can bring about; a copy that was made between the two comes a third time.
 
 use super::alerts::raise;
 use super::commands;
@@ -12,7 +13,7 @@ use crate::admin::AlertKind;
 use crate::keys::OrgKeys;
 use crate::random;
 use crate::refusal::Refusal;
-use crate::storage::{StoredDevice, StoredWatch, TurnState, WriteTx};
+use crate::storage::{Attempt, StoredDevice, StoredWatch, TurnState, WriteTx};
 use chrono::{DateTime, Utc};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::api::{Checkin, DeviceState, Turn};
@@ -34,7 +35,11 @@ pub(crate) struct Watched {
 struct Taken {
     nonce: Option<[u8; 16]>,
     repeated: bool,
+    late: bool,
 }
+
+/// How many answered reports are known again.
+const KNOWN_AGAIN: usize = 8;
 
 /// Whether a turn is in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,8 @@ enum Judged {
     InOrder,
     /// The last report once more, whose answer was lost: the same nonce again.
     Repeat([u8; 16]),
+    /// A report that was answered some turns ago, for the second time: it was on its way for long.
+    Late,
     /// Another device has taken a turn with this key.
     Copied,
 }
@@ -58,8 +65,8 @@ pub(crate) fn look(
 ) -> Result<Watched, Refusal> {
     let mut watch = tx.watch(device.id)?;
     let before = watch.clone();
-    let Taken { nonce, repeated } = take_turn(tx, keys, device, &mut watch, report, now)?;
-    if !(repeated && is_behind(&watch, report)) {
+    let Taken { nonce, repeated, late } = take_turn(tx, keys, device, &mut watch, report, now)?;
+    if !(late || repeated && is_behind(&watch, report)) {
         look_at_posture(&mut watch, report)?;
         look_at_boot(tx, device, &mut watch, report, now)?;
         look_at_commit(tx, keys, device, &mut watch, report, now)?;
@@ -73,7 +80,7 @@ pub(crate) fn look(
     if watch != before {
         tx.put_watch(device.id, &watch)?;
     }
-    Ok(Watched { nonce, verdict, repeated })
+    Ok(Watched { nonce, verdict, repeated: repeated || late })
 }
 
 /// Takes the next turn that a device names, whatever it is: an administrator lets it open again.
@@ -100,17 +107,26 @@ fn take_turn(
         }
         return Ok(Taken::default());
     };
-    match judge(watch.turn, turn) {
-        Judged::Repeat(nonce) => Ok(Taken { nonce: Some(nonce), repeated: true }),
+    match judge(watch, turn) {
+        Judged::Repeat(nonce) => Ok(Taken { nonce: Some(nonce), repeated: true, late: false }),
+        Judged::Late => {
+            watch.answered.retain(|known| known.0 != turn.attempt);
+            Ok(Taken { late: true, ..Taken::default() })
+        }
         Judged::InOrder => {
             let nonce = random::bytes()?;
+            if let TurnState::Running { attempt, .. } = watch.turn {
+                watch.answered.push(Attempt(attempt));
+                let many = watch.answered.len().saturating_sub(KNOWN_AGAIN);
+                watch.answered.drain(..many);
+            }
             watch.turn = TurnState::Running {
                 counter: turn.counter.saturating_add(1),
                 nonce,
                 previous: turn.nonce,
                 attempt: turn.attempt,
             };
-            Ok(Taken { nonce: Some(nonce), repeated: false })
+            Ok(Taken { nonce: Some(nonce), ..Taken::default() })
         }
         Judged::Copied => {
             watch.turn = TurnState::Broken;
@@ -122,8 +138,8 @@ fn take_turn(
     }
 }
 
-fn judge(state: TurnState, turn: Turn) -> Judged {
-    match state {
+fn judge(watch: &StoredWatch, turn: Turn) -> Judged {
+    match watch.turn {
         TurnState::Fresh if turn.counter == 0 && turn.nonce == [0; 16] => Judged::InOrder,
         TurnState::Trusted => Judged::InOrder,
         TurnState::Running { counter, nonce, .. } if turn.counter == counter && turn.nonce == nonce => {
@@ -135,6 +151,11 @@ fn judge(state: TurnState, turn: Turn) -> Judged {
                 && turn.counter.checked_add(1) == Some(counter) =>
         {
             Judged::Repeat(nonce)
+        }
+        TurnState::Running { counter, .. }
+            if turn.counter < counter && watch.answered.contains(&Attempt(turn.attempt)) =>
+        {
+            Judged::Late
         }
         TurnState::Fresh | TurnState::Running { .. } | TurnState::Broken => Judged::Copied,
     }

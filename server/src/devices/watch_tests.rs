@@ -144,6 +144,35 @@ fn a_report_that_was_overtaken_on_its_way_raises_nothing() -> TestResult {
 }
 
 #[test]
+fn a_report_that_comes_again_turns_later_raises_nothing_and_a_copy_of_it_does() -> TestResult {
+    let (org, phone) = org_with_phone()?;
+    let mut holder = Holder::default();
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        holder.reports += 1;
+        holder.turn.attempt = [holder.reports; 16];
+        sent.push(holder);
+        holder.turn.nonce = holder.repeats(&phone)?.nonce.ok_or("no nonce")?.as_slice().try_into()?;
+        holder.turn.counter += 1;
+    }
+    // Out of order, and by a network that doubles.
+    for late in [&sent[2], &sent[0], &sent[1]] {
+        assert_eq!(late.repeats(&phone)?.nonce, None, "it leads nobody on");
+    }
+    assert_eq!(kinds(&org)?, []);
+    holder.reports(&phone)?;
+    assert_eq!((kinds(&org)?, org.stored(&phone)?.status), (vec![], DeviceStatus::Active));
+
+    sent[1].repeats(&phone)?;
+    assert_eq!(
+        kinds(&org)?,
+        [AlertKind::Copied],
+        "a third time it is another device that waits for the answer"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_restored_server_takes_no_device_for_a_copy() -> TestResult {
     let (org, phone) = org_with_phone()?;
     let unheard_of = org.phone(phone_user(&org, &phone)?)?;

@@ -35,11 +35,19 @@ pub enum TurnState {
     Trusted,
 }
 
+/// The id of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attempt(#[serde(with = "b64")] pub [u8; 16]);
+
 /// What is watched about a device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredWatch {
     /// Whose turn it is.
     pub turn: TurnState,
+    /// Ids of reports that were answered before the last one, the latest last: one that comes once more was late.
+    #[serde(default)]
+    pub answered: Vec<Attempt>,
     /// The number of the last commit of its store that it told.
     #[serde(default)]
     pub commit: Option<u64>,

@@ -22,7 +22,7 @@ pub(crate) mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub use alerts::{AlertsRead, AlertsWrite, StoredAlert, StoredWatch, TurnState};
+pub use alerts::{AlertsRead, AlertsWrite, Attempt, StoredAlert, StoredWatch, TurnState};
 pub use approvals::{ApprovalsRead, ApprovalsWrite, ProposalState, StoredApproval, StoredProposal};
 pub use attachments::{AttachmentsRead, AttachmentsWrite, StoredContent, Waste};
 pub use audit::{AuditRead, AuditWrite, Columns, StoredEntry, StoredFault, StoredHead};
