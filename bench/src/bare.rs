@@ -1,8 +1,9 @@
 //! SQLCipher and nothing else: the same rows in a plain loop, which is what a store is measured against.
 
 use crate::process::processor;
-use crate::workload::{COLUMNS, Customer};
+use crate::workload::{COLUMNS, Customer, Dice};
 use anyhow::Result;
+use chrono::NaiveDate;
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,6 +14,9 @@ const KEY: &str =
 
 /// Rows that go into one transaction: the loop is run with each, and the fastest counts.
 pub(crate) const BATCHES: [usize; 3] = [5_000, 20_000, 100_000];
+
+/// Days over which visits are spread.
+const DAYS: usize = 336;
 
 /// What one loop took.
 #[derive(Clone, Copy)]
@@ -72,10 +76,11 @@ impl Bare {
         Ok(Loaded { rows, all: begun.elapsed(), cpu: processor()?.saturating_sub(cpu) })
     }
 
-    /// Makes room for visits.
+    /// Makes room for visits, with the memory for pages that the store has.
     pub(crate) fn with_visits(self) -> Result<Self> {
         self.0.execute_batch(
-            "CREATE TABLE visit (
+            "PRAGMA cache_size = -8192;
+             CREATE TABLE visit (
                  n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, customer BLOB NOT NULL, rep BLOB NOT NULL,
                  territory TEXT NOT NULL, state TEXT NOT NULL, day TEXT NOT NULL
              );
@@ -89,6 +94,20 @@ impl Bare {
     /// Plans a visit and keeps the change to send, in one transaction: what one durable write takes at the least.
     pub(crate) fn plan(&self, visit: Uuid, customer: Uuid, day: &str) -> Result<()> {
         self.plan_all(std::iter::once((visit, customer)), day)
+    }
+
+    /// Holds so many visits to these customers, spread over the days of a year, none of which is to be sent.
+    pub(crate) fn fill_visits(&self, customers: &[Customer], visits: usize) -> Result<()> {
+        let mut dice = Dice(5);
+        let visits: Vec<(Uuid, Uuid)> = (1..=visits as u128)
+            .map(|n| (Uuid::from_u128(n), customers[dice.below(customers.len())].id))
+            .collect();
+        for (day, visits) in visits.chunks(visits.len().div_ceil(DAYS).max(1)).enumerate() {
+            let day = NaiveDate::from_yo_opt(2026, day as u32 + 1).unwrap_or_default();
+            self.plan_all(visits.iter().copied(), &day.to_string())?;
+        }
+        self.0.execute_batch("DELETE FROM outbox; PRAGMA wal_checkpoint(TRUNCATE)")?;
+        Ok(())
     }
 
     /// The same for several visits, by their ids and their customers', in one transaction.
