@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, DeviceSeq, Fields, Rev, RuleError, Seq, Stamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// The most changes in one page.
@@ -172,6 +172,9 @@ pub struct Own {
     /// over the version before it gives, null for those without one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<DeviceSeq, Fields>,
+    /// Mutations that were answered before: `cursors` says nothing of the rows that they made.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub repeats: BTreeSet<DeviceSeq>,
 }
 
 /// Values stay out of logs.

@@ -340,12 +340,13 @@ impl Edits<'_> {
 }
 
 /// A new record that had left this device, with its territory, before it was sent again: no page brings its row if its log
-/// counts as read.
+/// counts as read. One that was taken before may have gone elsewhere since.
 fn left(entry: &Entry, rev: Rev, own: &Own) -> Option<Shadow> {
     let mut fields = entry.fields.clone();
     overlay(&mut fields, own.fields.get(&entry.seq).unwrap_or(&Fields::new()));
     let bucket = super::edit::bucket(entry.def, &fields);
-    let made = entry.change == Change::Put && rev == Rev(1) && own.cursors.contains_key(&bucket);
+    let now = own.cursors.contains_key(&bucket) && !own.repeats.contains(&entry.seq);
+    let made = entry.change == Change::Put && rev == Rev(1) && now;
     made.then_some(Shadow { rev: Rev(0), bucket, fields: None })
 }
 

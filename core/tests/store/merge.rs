@@ -269,6 +269,7 @@ fn what_the_server_says_of_a_phones_own_rows_is_stored_with_the_results() {
             fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         )]
         .into(),
+        ..Own::default()
     };
     let settle = |seq: u64, rev: u64, own: &Own, asked: u64| {
         let result = MutationResult { seq: DeviceSeq(seq), outcome: applied(rev, vec![]) };
@@ -310,5 +311,24 @@ fn a_visit_that_is_sent_after_it_had_left_with_its_territory_is_here_once_it_is_
     assert_eq!(phone.store.cursors().unwrap(), own.cursors);
     assert_eq!(phone.visits.get(visit.id).unwrap(), Some(visit));
     assert_eq!(phone.outbox.count().unwrap(), 0);
+    phone.store.check().unwrap();
+}
+
+/// Its answer was lost, and the office moved it meanwhile: the page with that came before the answer to the repeat.
+#[test]
+fn a_record_that_had_left_before_its_repeat_was_answered_stays_away() {
+    let phone = Phone::new();
+    phone.pull(vec![customer(1, 4, "Corner", &[])]);
+    let visit = phone.visits.start(id(1), None).unwrap();
+    let nj = territory("nj");
+    let gone = Row { entity: "visit".to_owned(), id: visit.id, rev: Rev(2), fields: None };
+    phone.pull(vec![gone]);
+    let asked = phone.store.cursors().unwrap();
+    let cursors = [(nj.clone(), Seq(asked[&nj].0 + 1))].into();
+    let own = Own { cursors, repeats: [DeviceSeq(1)].into(), ..Own::default() };
+    let result = MutationResult { seq: DeviceSeq(1), outcome: applied(1, vec![]) };
+    phone.store.settle_own(&[result], &own, &asked).unwrap();
+    assert_eq!(phone.visits.get(visit.id).unwrap(), None);
+    assert_eq!((phone.outbox.count().unwrap(), phone.store.cursors().unwrap()), (0, own.cursors));
     phone.store.check().unwrap();
 }

@@ -115,8 +115,11 @@ impl Of {
         if let Some(record) = load(tx, Attachment::DEF, attachment)? {
             return Ok(Self::Standing(record));
         }
-        let removal = tx.removal(Attachment::DEF.name, attachment)?;
-        removal.map(Self::Removed).ok_or_else(|| ErrorCode::NotFound.into())
+        let mut removal = tx.removal(Attachment::DEF.name, attachment)?.ok_or(ErrorCode::NotFound)?;
+        let fields = std::mem::take(&mut removal.record.fields);
+        removal.record.fields =
+            Attachment::DEF.admit(fields).map_err(|_| StorageError::Damaged("attachment"))?;
+        Ok(Self::Removed(removal))
     }
 
     fn record(&self) -> &StoredRecord {

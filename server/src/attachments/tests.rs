@@ -320,22 +320,22 @@ async fn content_of_what_was_removed_is_taken_and_there_when_that_is_brought_bac
     let (begun, _) = stage.describe(content.len() as u64, sha256(&[&content]))?;
     let (wrong, _) = stage.describe(content.len() as u64, sha256(&[b"another"]))?;
     stage.send(begun, 0, &content[..PART as usize]).await?;
-    let (admin, boss, customer) = (&stage.org.admin, stage.org.boss, stage.customer);
-    admin.remove_customer(boss, customer)?;
+    let (boss, customer) = (stage.org.boss, stage.customer);
+    stage.org.admin.remove_customer(boss, customer)?;
     for id in [whole, begun] {
         assert!(stage.send_all(id, &content).await?.stored);
         assert_eq!(code(stage.fetch(&stage.phone, id, 0).await), Some(ErrorCode::NotFound), "it is removed");
     }
     assert_eq!(code(stage.send_all(wrong, &content).await), Some(ErrorCode::ContentDiffers));
-    admin.restore_customer(boss, customer)?;
+    stage.org.admin.restore_customer(boss, customer)?;
     for id in [whole, begun] {
         assert!(stage.fetch(&stage.phone, id, 0).await? == content);
         let record = stage.app().storage.read()?.record("attachment", id)?.ok_or("no record")?;
         assert!(record.fields.contains_key("stored_at"), "phones know that it is there");
     }
     let (late, _) = stage.describe(content.len() as u64, sha256(&[&content]))?;
-    admin.remove_customer(boss, customer)?;
-    admin.erase_customer(boss, customer)?;
+    stage.org.admin.remove_customer(boss, customer)?;
+    stage.org.admin.erase_customer(boss, customer)?;
     assert_eq!(code(stage.send_all(late, &content).await), Some(ErrorCode::NotFound), "it can't come back");
     Ok(())
 }

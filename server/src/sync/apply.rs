@@ -17,7 +17,7 @@ use roundsman_model::{
 use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome, Own};
 use roundsman_protocol::{ErrorCode, Problem};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many outcomes are kept for repeats.
 const KEPT_RESULTS: u64 = 2_000;
@@ -49,19 +49,23 @@ pub(super) fn all(
     }
     for mutation in mutations {
         let expected = stored.applied.next();
+        let answered_before;
         let outcome = match mutation.seq.cmp(&expected) {
             Ordering::Greater => return Err(gap(expected)),
             #[cfg(feature = "planted-bugs")]
             Ordering::Less if crate::simulation::has(crate::simulation::Bug::SkipDuplicateCheck) => {
+                answered_before = false;
                 mine.outcome(tx, mutation)?.outcome
             }
             Ordering::Less => {
+                answered_before = true;
                 let repeat = tx.mutation(device, mutation.seq)?.filter(|known| known.id == mutation.id);
                 // Another mutation with a number that was used: the phone was set back to an older state.
                 repeat.ok_or_else(|| gap(expected))?.outcome
             }
             Ordering::Equal => {
                 let before = if rescued { rescue::taken_before(tx, device, mutation.id)? } else { None };
+                answered_before = before.is_some();
                 let outcome = match before {
                     Some(outcome) => outcome,
                     None => {
@@ -78,6 +82,9 @@ pub(super) fn all(
                 kept.outcome
             }
         };
+        if let Some(own) = own.as_mut().filter(|_| answered_before) {
+            own.repeats.insert(mutation.seq);
+        }
         // The device counted it as unsent when it reported. A refused one it still does.
         if matches!(outcome, Outcome::Applied { .. }) {
             if rescued {
@@ -101,6 +108,7 @@ struct OwnRows {
     /// has made.
     buckets: BTreeMap<Bucket, (Seq, u64)>,
     fields: BTreeMap<DeviceSeq, Fields>,
+    repeats: BTreeSet<DeviceSeq>,
 }
 
 impl OwnRows {
@@ -112,7 +120,7 @@ impl OwnRows {
                 buckets.insert(bucket.clone(), (head, 0));
             }
         }
-        Ok(Self { buckets, fields: BTreeMap::new() })
+        Ok(Self { buckets, fields: BTreeMap::new(), repeats: BTreeSet::new() })
     }
 
     fn note(&mut self, seq: DeviceSeq, row: Option<OwnRow>) {
@@ -128,7 +136,7 @@ impl OwnRows {
     /// The buckets whose logs have nothing else since the beginning. What followed from a change in some other way, as a
     /// collision, comes by a page, and so does all of that bucket.
     fn end(self, tx: &dyn WriteTx) -> storage::Result<Own> {
-        let mut own = Own { cursors: BTreeMap::new(), fields: self.fields };
+        let mut own = Own { cursors: BTreeMap::new(), fields: self.fields, repeats: self.repeats };
         for (bucket, (head, entries)) in self.buckets {
             let now = tx.bucket_head(&bucket)?;
             if entries > 0 && now.0 - head.0 == entries {

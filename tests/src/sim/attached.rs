@@ -37,7 +37,7 @@ impl World {
         let added = self.phones[slot].client.attachments()?.add(&new, &mut &content[..])?;
         let number = self.phones[slot].number;
         // The same to the same record is there once: two that are empty are one.
-        let attached = Attached { number, of: of.id(), content, stored: false, dropped: false };
+        let attached = Attached { number, content, stored: false, dropped: false };
         self.journal.open().attached.entry(added.id).or_insert(attached);
         Ok(Done::Did(format!("{} to {of:?}, {size} bytes", added.id)))
     }

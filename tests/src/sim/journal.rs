@@ -54,8 +54,6 @@ pub(super) struct OfficeEdit {
 pub(super) struct Attached {
     /// The number of the device that holds it until it is sent.
     pub(super) number: u32,
-    /// What it is attached to.
-    pub(super) of: Uuid,
     pub(super) content: Arc<[u8]>,
     /// The server has said that it has all of it.
     pub(super) stored: bool,
