@@ -85,6 +85,11 @@ impl Bucket {
         Self(format!("territory/{code}"))
     }
 
+    /// The code of the territory whose bucket this is.
+    pub fn code(&self) -> Option<&str> {
+        self.0.strip_prefix("territory/")
+    }
+
     /// The bucket of what belongs to one user alone.
     pub fn user(id: UserId) -> Self {
         Self(format!("user/{id}"))

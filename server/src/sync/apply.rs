@@ -12,7 +12,8 @@ use roundsman_model::customer::Customer;
 use roundsman_model::merge::Edit;
 use roundsman_model::visit::Visit;
 use roundsman_model::{
-    Bucket, DeviceId, DeviceSeq, Entity, EntityDef, Fields, Merge, Role, RuleError, Scope, Seq, Stamp, Value,
+    Bucket, DeviceId, DeviceSeq, Entity, EntityDef, Fields, Merge, Rev, Role, RuleError, Scope, Seq, Stamp,
+    Value,
 };
 use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome, Own};
 use roundsman_protocol::{ErrorCode, Problem};
@@ -83,7 +84,7 @@ pub(super) fn all(
             }
         };
         if let Some(own) = own.as_mut().filter(|_| answered_before) {
-            own.repeats.insert(mutation.seq);
+            own.repeat(tx, mutation, &outcome)?;
         }
         // The device counted it as unsent when it reported. A refused one it still does.
         if matches!(outcome, Outcome::Applied { .. }) {
@@ -133,6 +134,25 @@ impl OwnRows {
         }
     }
 
+    /// A mutation that was answered before. If the record that it made is in another bucket than the device would put it, the
+    /// device must be told: in the log of its own there never was an entry of it.
+    fn repeat(&mut self, tx: &dyn WriteTx, mutation: &Mutation, outcome: &Outcome) -> storage::Result<()> {
+        self.repeats.insert(mutation.seq);
+        let made = matches!(outcome, Outcome::Applied { .. }) && mutation.base == Rev(0);
+        let Some(def) = roundsman_model::entity(&mutation.entity).filter(|_| made) else { return Ok(()) };
+        let (Scope::Territory(field), Some(record)) = (def.scope, tx.record(def.name, mutation.record)?)
+        else {
+            return Ok(());
+        };
+        let code =
+            record.bucket.code().filter(|_| def.bucket(&mutation.fields).as_ref() != Some(&record.bucket));
+        if let Some(code) = code {
+            let set = Fields::from([(field.to_owned(), Value::Text(code.to_owned()))]);
+            self.fields.insert(mutation.seq, set);
+        }
+        Ok(())
+    }
+
     /// The buckets whose logs have nothing else since the beginning. What followed from a change in some other way, as a
     /// collision, comes by a page, and so does all of that bucket.
     fn end(self, tx: &dyn WriteTx) -> storage::Result<Own> {
@@ -142,6 +162,9 @@ impl OwnRows {
             if entries > 0 && now.0 - head.0 == entries {
                 own.cursors.insert(bucket, now);
             }
+        }
+        if own.cursors.is_empty() {
+            own.repeats.clear();
         }
         Ok(own)
     }

@@ -288,6 +288,32 @@ fn own(frames: &[Frame]) -> Option<&Own> {
     frames.iter().find_map(|frame| if let Frame::Own(own) = frame { Some(own) } else { None })
 }
 
+/// The answer was lost, and the log of the territory that the phone believes in never had an entry of the record.
+#[test]
+fn a_repeat_is_told_where_a_record_is_that_the_device_would_put_elsewhere() -> TestResult {
+    let org = Org::new()?;
+    let store = org.customer("1", "Corner Shop", "A")?;
+    let rep = org.rep("ana", &["A"])?;
+    let mut phone = org.phone(rep)?;
+    phone.own = Some(declarations().to_owned());
+    phone.sync(&[])?;
+    let here = visit(&mut phone, rep.0, store, &[("territory", "A".into())]);
+    phone.sync(std::slice::from_ref(&here))?;
+    org.admin.set_territories(org.boss, rep, vec!["A".into(), "B".into()])?;
+    org.customer("1", "Corner Shop", "B")?;
+    let moved = visit(&mut phone, rep.0, store, &[("territory", "A".into())]);
+    phone.sync(std::slice::from_ref(&moved))?;
+    org.admin.set_territories(org.boss, rep, vec!["A".into()])?;
+    let new = visit(&mut phone, rep.0, org.customer("2", "Deli", "A")?, &[("territory", "A".into())]);
+    phone.sync(&[])?;
+    let frames = phone.sync(&[here.clone(), moved.clone(), new])?;
+    let told = own(&frames).ok_or("nothing was told")?;
+    assert_eq!(told.fields, [(moved.seq, Fields::from([("territory".to_owned(), Value::from("B"))]))].into());
+    assert_eq!(told.cursors.len(), 1);
+    assert_eq!(told.repeats, [here.seq, moved.seq].into());
+    Ok(())
+}
+
 #[test]
 fn a_device_that_makes_rows_of_its_own_changes_is_told_what_it_can_not_know_and_sent_no_page() -> TestResult {
     let org = Org::new()?;
@@ -312,10 +338,14 @@ fn a_device_that_makes_rows_of_its_own_changes_is_told_what_it_can_not_know_and_
     assert_eq!(told.fields.get(&planned.seq), Some(&territory), "the server's to set");
     assert_eq!(told.fields.get(&noted.seq), None, "it is as it was sent");
 
-    // The same once more, as after an answer that was lost: there is nothing new to be told.
-    assert_eq!(own(&phone.sync(&[planned.clone(), noted])?), None);
+    // The same once more, as after an answer that was lost: where the visit is, which it does not say, and nothing new.
+    let told = phone.sync(&[planned.clone(), noted.clone()])?;
+    let told = own(&told).ok_or("nothing was told")?;
+    assert!(told.cursors.is_empty() && told.repeats.is_empty());
+    assert_eq!(told.fields, [(planned.seq, territory)].into());
+    assert_eq!(own(&phone.sync(std::slice::from_ref(&noted))?), None);
     phone.cursors.insert(a.clone(), Seq(0));
-    let again = phone.sync(&[planned])?;
+    let again = phone.sync(&[noted])?;
     assert!(own(&again).is_none() && rows(&again).len() == 3, "rows come by pages as ever");
 
     // Somebody else's change is among them.
