@@ -36,12 +36,14 @@ pub(crate) fn load(
 }
 
 /// A record with its fields in their own kinds; `None` if it was removed.
-pub(crate) fn standing(def: &EntityDef, mut record: StoredRecord) -> Result<Option<StoredRecord>> {
-    if record.removed {
-        return Ok(None);
-    }
+pub(crate) fn standing(def: &EntityDef, record: StoredRecord) -> Result<Option<StoredRecord>> {
+    if record.removed { Ok(None) } else { in_kind(def, record).map(Some) }
+}
+
+/// A record with its fields in their own kinds, removed or not.
+pub(crate) fn in_kind(def: &EntityDef, mut record: StoredRecord) -> Result<StoredRecord> {
     record.fields = def.admit(record.fields).map_err(|_| StorageError::Damaged("record"))?;
-    Ok(Some(record))
+    Ok(record)
 }
 
 /// Works out what an edit makes of a record, or of none. Nothing is written.
@@ -146,8 +148,8 @@ pub(crate) fn restore(
     def: &EntityDef,
     removal: StoredRemoval,
 ) -> Result<std::result::Result<Rev, RuleError>> {
-    let StoredRemoval { mut record, at_ms, .. } = removal;
-    record.fields = def.admit(record.fields).map_err(|_| StorageError::Damaged("record"))?;
+    let StoredRemoval { record, at_ms, .. } = removal;
+    let mut record = in_kind(def, record)?;
     if let Err(taken) = code_is_free(tx, def, record.id, &record.fields)? {
         return Ok(Err(taken));
     }

@@ -64,21 +64,19 @@ pub(super) fn make_good(
 
 impl Store {
     /// Ends a write: gives it its number, brings the digests up to date, seals what was added to the outbox, and
-    /// commits. The sealing comes last before the commit, so that a failure of either leaves neither. `removed` says whether
-    /// the outbox has lost changes, of which so many are `unsent` now.
+    /// commits. The sealing comes last before the commit, so that a failure of either leaves neither. `left` is how
+    /// many changes are unsent still, if the outbox has lost any.
     pub(super) fn commit(
         &self,
         tx: Transaction<'_>,
         added: &[Mutation],
-        removed: bool,
-        unsent: Option<u64>,
+        left: Option<u64>,
     ) -> Result<(), StoreError> {
         let number = counter(&tx, NUMBER)? + 1;
         set_counter(&tx, NUMBER, number)?;
         self.digest.settle(&tx)?;
         // Reading all that is unsent for each few that were taken would be most of what a long upload takes.
-        let few = unsent.is_some_and(|unsent| unsent <= FEW);
-        let tidies = removed && (number.is_multiple_of(TIDY_EVERY) || few);
+        let tidies = left.is_some_and(|left| left <= FEW || number.is_multiple_of(TIDY_EVERY));
         let unsent = tidies.then(|| outbox::ids(&tx)).transpose()?;
         connection::authentic(&tx)?;
         self.sealed.seal(number, &plain(added)?)?;

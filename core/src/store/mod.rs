@@ -222,7 +222,7 @@ impl Store {
             let before = lock(&self.unsent).take();
             let news = edits.news(before)?;
             let Edits { added, removed, dropped, .. } = edits;
-            self.commit(tx, &added, removed > 0, news.unsent)?;
+            self.commit(tx, &added, news.unsent.filter(|_| removed > 0))?;
             *lock(&self.unsent) = news.unsent.or(before);
             Ok::<_, E>((done, news, dropped))
         })?;

@@ -58,7 +58,7 @@ fn begin(app: &App, part: &Part) -> Result<StoredContent, Refusal> {
     let now_ms = app.now().timestamp_millis();
     let tx = app.storage.read()?;
     let sender = sender(tx.as_ref(), part, now_ms)?;
-    let record = wanted(tx.as_ref(), part.attachment, sender.1)?.record().clone();
+    let wanted = wanted(tx.as_ref(), part.attachment, sender.1)?;
     if let Some(content) = tx.content(part.attachment)? {
         return Ok(content);
     }
@@ -73,7 +73,7 @@ fn begin(app: &App, part: &Part) -> Result<StoredContent, Refusal> {
         device: sender.0,
         object: Uuid::from_bytes(random::bytes()?),
         key: seal::new_key()?,
-        size: described(&record)?.bytes(),
+        size: wanted.bytes(),
         received: 0,
         stored: false,
         moved_ms: now_ms,
@@ -115,11 +115,9 @@ impl Of {
         if let Some(record) = load(tx, Attachment::DEF, attachment)? {
             return Ok(Self::Standing(record));
         }
-        let mut removal = tx.removal(Attachment::DEF.name, attachment)?.ok_or(ErrorCode::NotFound)?;
-        let fields = std::mem::take(&mut removal.record.fields);
-        removal.record.fields =
-            Attachment::DEF.admit(fields).map_err(|_| StorageError::Damaged("attachment"))?;
-        Ok(Self::Removed(removal))
+        let removal = tx.removal(Attachment::DEF.name, attachment)?.ok_or(ErrorCode::NotFound)?;
+        let record = records::in_kind(Attachment::DEF, removal.record)?;
+        Ok(Self::Removed(StoredRemoval { record, ..removal }))
     }
 
     fn record(&self) -> &StoredRecord {
@@ -129,10 +127,10 @@ impl Of {
     }
 }
 
-/// The record, if this user is its author. They need not have its territory any more.
-fn wanted(tx: &dyn ReadTx, attachment: Uuid, user: UserId) -> Result<Of, Refusal> {
-    let of = Of::find(tx, attachment)?;
-    if described(of.record())?.author == user.0 { Ok(of) } else { Err(ErrorCode::NotFound.into()) }
+/// What is waited for, if this user is its author. They need not have its territory any more.
+fn wanted(tx: &dyn ReadTx, attachment: Uuid, user: UserId) -> Result<Attachment, Refusal> {
+    let wanted = described(Of::find(tx, attachment)?.record())?;
+    if wanted.author == user.0 { Ok(wanted) } else { Err(ErrorCode::NotFound.into()) }
 }
 
 pub(super) fn described(record: &StoredRecord) -> Result<Attachment, StorageError> {
