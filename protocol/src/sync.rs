@@ -18,8 +18,8 @@ use uuid::Uuid;
 /// The most changes in one page.
 pub const PAGE_CHANGES: usize = 500;
 
-/// The most mutations in one request.
-pub const MAX_MUTATIONS: usize = 500;
+/// The most mutations in one request. A server may take fewer, and answers [`TooLarge`](crate::ErrorCode::TooLarge) then.
+pub const MAX_MUTATIONS: usize = 1_000;
 
 /// The most bytes of one line, uncompressed.
 pub const MAX_LINE: usize = 4 * 1024 * 1024;

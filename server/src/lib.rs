@@ -38,6 +38,7 @@ mod tls;
 mod tokens;
 mod upkeep;
 pub mod verify;
+mod worker;
 
 pub use admin::{Admin, AdminError};
 pub use attachments::{AttachmentConfig, AttachmentLimits, AttachmentPlace, PlaceError, S3};

@@ -97,6 +97,11 @@ fn with<T>(work: impl FnOnce(&Scope) -> T) -> Option<T> {
     SCOPE.with_borrow(|scope| scope.as_deref().map(work))
 }
 
+/// Whether this thread runs under a scope.
+pub(crate) fn is_entered() -> bool {
+    SCOPE.with_borrow(Option::is_some)
+}
+
 /// Fills `out` if a simulation gives the randomness.
 pub(crate) fn fill(out: &mut [u8]) -> bool {
     with(|scope| (scope.fill)(out)).is_some()

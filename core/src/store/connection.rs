@@ -83,7 +83,9 @@ pub(super) fn seal(connection: &Connection, path: &Path) -> Result<(), StoreErro
 /// SQLCipher hands a page that fails its HMAC on as zeros and only marks the connection. Zeros in the middle of an
 /// index look like its end, so a result that was read so far would be short, with no error.
 pub(super) fn authentic(connection: &Connection) -> Result<(), StoreError> {
-    let status = connection.query_row("PRAGMA cipher_status", [], |row| row.get::<_, String>(0));
+    let status = connection
+        .prepare_cached("PRAGMA cipher_status")
+        .and_then(|mut status| status.query_row([], |row| row.get::<_, String>(0)));
     if status.is_ok_and(|status| status == "1") { Ok(()) } else { Err(StoreError::Corrupt) }
 }
 

@@ -1,7 +1,7 @@
 //! The outbox: what the server has not taken, in order, and what came of it.
 
 use super::edit::{Edits, Made, counts, lay, overlay};
-use super::rows::{self, Whole, whole};
+use super::rows::{self, RowState, Whole, whole};
 use super::schema::{self, Table};
 use super::shadow::{self, Shadow};
 use super::{Store, StoreError};
@@ -95,7 +95,9 @@ impl Store {
         self.write(|edits| {
             let mut settled = Settled::default();
             for result in results {
-                edits.settle(result, own, &mut settled)?;
+                if !edits.settle_as_made(result, own, &mut settled)? {
+                    edits.settle(result, own, &mut settled)?;
+                }
             }
             edits.drop_settled(&mut settled)?;
             for (bucket, reached) in &own.cursors {
@@ -178,7 +180,49 @@ struct Settled {
     shadows: BTreeMap<&'static str, Vec<Uuid>>,
 }
 
+/// The entity and the record of a change that waits, with the server's version of the record and whether there is one; nothing
+/// if the record has other changes, or is to be removed or brought back by this one.
+const ALONE: &str = "SELECT mine.entity, mine.record, shadow.rev, shadow.fields IS NOT NULL
+    FROM outbox AS mine CROSS JOIN shadow ON shadow.entity = mine.entity AND shadow.record = mine.record
+    WHERE mine.seq = ?1 AND mine.reason IS NULL AND mine.change IS NULL AND NOT EXISTS
+    (SELECT 1 FROM outbox AS other WHERE other.record = mine.record AND other.seq <> mine.seq)";
+
 impl Edits<'_> {
+    /// Settles a change that was taken just as it was made and is the only one of its record, as nearly all are: the row is
+    /// the server's version already, and is only marked as that. Whether it was such a change.
+    fn settle_as_made(
+        &mut self,
+        result: &MutationResult,
+        own: &Own,
+        settled: &mut Settled,
+    ) -> Result<bool, StoreError> {
+        let Outcome::Applied { rev, conflicts } = &result.outcome else { return Ok(false) };
+        if !conflicts.is_empty() || own.fields.contains_key(&result.seq) {
+            return Ok(false);
+        }
+        if settled.entries.contains(&result.seq.0) {
+            return Ok(true);
+        }
+        let mut alone = self.connection.prepare_cached(ALONE)?;
+        let mut rows = alone.query([Whole(result.seq.0)])?;
+        let Some(row) = rows.next()? else { return Ok(false) };
+        let table = row.get_ref(0)?.as_str().ok().and_then(schema::named).ok_or(StoreError::Corrupt)?;
+        let record = Uuid::from_bytes(row.get(1)?);
+        let (server, known) = (Rev(whole(row, 2)?), row.get::<_, bool>(3)?);
+        let rev = if is_seen(server, known, *rev) { *rev } else { server };
+        let changed = self.connection.prepare_cached(&table.clean)?.execute((
+            record.as_bytes(),
+            Whole(rev.0),
+            RowState::Clean as i64,
+        ))?;
+        if changed > 0 {
+            self.note(table, record);
+        }
+        settled.entries.insert(result.seq.0);
+        settled.shadows.entry(table.def.name).or_default().push(record);
+        Ok(true)
+    }
+
     /// `own` says what the server's version has otherwise than the change gives it, and which logs count as read with it.
     fn settle(
         &mut self,
@@ -256,9 +300,7 @@ impl Edits<'_> {
         }
         let known = shadow::find(self.connection, entry.def, entry.record)?;
         let Some(server) = known.or_else(|| left(entry, rev, own)) else { return Ok(None) };
-        // A version further on holds changes of others that have not come down yet. Counting them as seen would
-        // let the rep's next edit overwrite them without a collision.
-        let seen = server.fields.is_none() || rev == server.rev.next();
+        let seen = is_seen(server.rev, server.fields.is_some(), rev);
         let rev = if seen { rev } else { server.rev };
         let mut fields = server.fields.unwrap_or_default();
         lay(entry.def, &mut fields, &entry.fields, &entry.was);
@@ -337,6 +379,13 @@ impl Edits<'_> {
         self.note_outbox();
         Ok(seq)
     }
+}
+
+/// Whether everything in the version that the server has made of a change has come down. One further on than that before it
+/// holds changes of others that have not: counting them as seen would let the rep's next edit overwrite them without a
+/// collision. `known` says whether the server had the record.
+fn is_seen(server: Rev, known: bool, made: Rev) -> bool {
+    !known || made == server.next()
 }
 
 /// A new record that had left this device, with its territory, before it was sent again: no page brings its row if its log

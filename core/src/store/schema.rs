@@ -111,6 +111,8 @@ pub(super) struct Table {
     pub(super) insert: String,
     /// The same, which leaves a row of this id alone.
     pub(super) add: String,
+    /// Makes a row the server's version as it is. Parameters: `id`, `_rev`, `_state`.
+    pub(super) clean: String,
     /// The places of the fields in the order of their names.
     pub(super) by_name: Vec<usize>,
 }
@@ -174,6 +176,7 @@ impl Table {
             select: format!("SELECT {read} FROM \"{name}\""),
             add: format!("{insert} ON CONFLICT (id) DO NOTHING"),
             insert,
+            clean: format!("UPDATE OR FAIL \"{name}\" SET _rev = ?2, _state = ?3 WHERE id = ?1"),
             by_name: {
                 let mut places: Vec<usize> = (0..def.fields.len()).collect();
                 places.sort_by_key(|at| def.fields[*at].name);

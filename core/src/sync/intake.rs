@@ -1,6 +1,6 @@
 //! Pages on their way into the store: read here while the ones before them are stored on another thread.
 
-use super::round_trip::on;
+use super::round_trip::{begin, on};
 use super::{Progress, Step};
 use crate::Error;
 use crate::store::{Arrival, Store};
@@ -130,7 +130,7 @@ impl<'a> Intake<'a> {
         let rows = std::mem::take(&mut self.waiting_rows);
         let left = pages.last().map_or(0, Arrival::left);
         let store = Arc::clone(self.store);
-        let job = tokio::task::spawn_blocking(move || Ok(store.store_pages(&pages)?));
+        let job = begin(move || Ok(store.store_pages(&pages)?));
         self.storing = Some(Storing { job, rows, left });
     }
 

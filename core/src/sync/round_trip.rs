@@ -21,6 +21,7 @@ use roundsman_protocol::sync::{Head, Line, MAX_MUTATIONS, MutationResult, Outcom
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -52,13 +53,16 @@ impl Syncer<'_> {
         report: &mut Report,
     ) -> Result<(), Error> {
         index(store, progress).await?;
-        let mut next = Next::Ask;
+        let (mut next, mut most) = (Next::Ask, MAX_MUTATIONS);
         while !matches!(next, Next::Nothing) {
-            let asked = match next {
-                Next::Answer(asked) => *asked,
-                _ => self.ask(store, Ahead::default(), progress, report).await?,
+            next = match self.turn(store, next, most, progress, report).await {
+                // Large ones together, or a server of before that takes fewer.
+                Err(error) if error.server_code() == Some(ErrorCode::TooLarge) && most > 1 => {
+                    most /= 2;
+                    Next::Ask
+                }
+                turned => turned?,
             };
-            next = self.take_answer(store, asked, progress, report).await?;
             if report.events.iter().any(DeviceEvent::closes) {
                 break;
             }
@@ -171,36 +175,61 @@ impl Syncer<'_> {
         }
     }
 
-    /// Sends what is unsent, at most as much as a request takes, and waits until the server has begun to answer.
+    /// One request, unless it was sent before, and its answer. `most` is how many changes a request may have.
+    async fn turn(
+        &self,
+        store: &Arc<Store>,
+        next: Next,
+        most: usize,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<Next, Error> {
+        let asked = match next {
+            Next::Answer(asked) => *asked,
+            _ => {
+                let ask = on(store, move |store| {
+                    Ok(Ask {
+                        batch: Batch::read(store, DeviceSeq(0), most)?,
+                        cursors: store.cursors()?,
+                        unsent: store.unsent_count()?,
+                        told: store.differences()?,
+                        buckets: None,
+                    })
+                });
+                self.ask(store, ask.await?, progress, report).await?
+            }
+        };
+        self.take_answer(store, asked, progress, report).await
+    }
+
+    /// Sends what is unsent, and waits until the server has begun to answer.
     async fn ask(
         &self,
         store: &Arc<Store>,
-        ahead: Ahead,
+        ask: Ask,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Asked, Error> {
         cancelled(progress)?;
-        let Ahead { cursors, batch, settled } = ahead;
-        let (batch, cursors, unsent, told) = on(store, move |store| {
-            let batch = batch.map_or_else(|| Batch::read(store, DeviceSeq(0)), Ok)?;
-            let mut known = store.cursors()?;
-            known.extend(cursors);
-            Ok((batch, known, store.unsent_count()?.saturating_sub(settled), store.differences()?))
-        })
-        .await?;
+        let Ask { batch, cursors, unsent, told, buckets } = ask;
         let device = self.report(Some(unsent)).await?;
         let own = Some(declarations().to_owned());
         let head = Head { cursors: cursors.clone(), device, differences: told.clone(), own };
         let body = pack(&head, &batch.lines)?;
         progress.progress(Step::Sending { changes: batch.count as u64 });
-        let (full, last) = (batch.count == MAX_MUTATIONS, batch.last);
+        let (most, last) = (batch.most, batch.last);
+        let full = batch.count == most;
         // The next ones are read while the server has these.
         let following = async {
-            if full { on(store, move |store| Batch::read(store, last)).await.map(Some) } else { Ok(None) }
+            if full {
+                on(store, move |store| Batch::read(store, last, most)).await.map(Some)
+            } else {
+                Ok(None)
+            }
         };
         let (answer, following) = tokio::join!(self.send(store, body, report), following);
         let following = following?.filter(|batch| batch.count > 0);
-        Ok(Asked { answer: answer?, count: batch.count, cursors, unsent, told, following })
+        Ok(Asked { answer: answer?, count: batch.count, cursors, unsent, told, following, buckets })
     }
 
     /// Takes an answer, and says what is to follow. While the results of a full request are stored, the next one is under
@@ -213,16 +242,16 @@ impl Syncer<'_> {
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Next, Error> {
-        let Asked { mut answer, count, cursors, unsent, told, following } = asked;
-        let mut taking =
-            Taking { count, cursors, waits: following.is_some() && told.is_empty(), ..Taking::default() };
+        let Asked { mut answer, count, cursors, unsent, told, following, buckets } = asked;
+        let waits = following.is_some() && told.is_empty();
+        let mut taking = Taking { count, cursors, waits, kept: buckets, ..Taking::default() };
         let any_follow = following.is_some();
         let taken = self.take_frames(store, &mut answer, unsent, &mut taking, progress, report).await;
         if taken.is_ok()
             && taking.waits
             && let Some(batch) = following
         {
-            return self.go_on(store, taking, batch, progress, report).await;
+            return self.go_on(store, taking, batch, unsent, progress, report).await;
         }
         // Even after a cut: nobody should wait for a list until the next sync.
         intake::settle(store).await?;
@@ -239,11 +268,19 @@ impl Syncer<'_> {
         store: &Arc<Store>,
         mut taking: Taking,
         batch: Batch,
+        unsent: u64,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Next, Error> {
-        let ahead =
-            Ahead { cursors: taking.own.cursors.clone(), batch: Some(batch), settled: taking.applied() };
+        let mut cursors = taking.cursors.clone();
+        cursors.extend(taking.own.cursors.clone());
+        let ahead = Ask {
+            batch,
+            cursors,
+            unsent: unsent.saturating_sub(taking.applied()),
+            told: vec![],
+            buckets: taking.buckets.clone().or_else(|| taking.kept.clone()),
+        };
         let mut asking = Report::default();
         let store_it = async {
             let more = self.store_waiting(store, &mut taking, progress, report).await?;
@@ -374,7 +411,8 @@ impl Syncer<'_> {
         report: &mut Report,
     ) -> Result<bool, Error> {
         self.settle(store, taking, progress, report).await?;
-        if let Some(buckets) = taking.buckets.take() {
+        // Nothing of other buckets has come since they were said to be all.
+        if let Some(buckets) = taking.buckets.take().filter(|buckets| taking.kept.as_ref() != Some(buckets)) {
             report.removed += on(store, move |store| store.keep_buckets(&buckets)).await?;
         }
         let mut more = false;
@@ -513,7 +551,19 @@ pub(super) async fn on<T: Send + 'static>(
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Cancelled))
+    begin(work).await.unwrap_or(Err(Error::Cancelled))
+}
+
+/// Begins such work.
+pub(super) fn begin<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> JoinHandle<Result<T, Error>> {
+    // A simulation plays on one thread: to change to another and back takes longer than the work does.
+    #[cfg(feature = "simulation")]
+    if crate::simulation::is_entered() {
+        return tokio::spawn(async move { work() });
+    }
+    tokio::task::spawn_blocking(work)
 }
 
 fn pack(head: &Head, lines: &[u8]) -> Result<Vec<u8>, Error> {
@@ -529,31 +579,35 @@ struct Batch {
     /// A line for each.
     lines: Vec<u8>,
     count: usize,
+    /// How many there may be.
+    most: usize,
     last: DeviceSeq,
 }
 
 impl Batch {
-    /// Those that follow this number, as many as a request takes.
-    fn read(store: &Store, after: DeviceSeq) -> Result<Self, StoreError> {
-        let mutations = store.pending_after(after, MAX_MUTATIONS)?;
+    /// Those that follow this number, at most so many.
+    fn read(store: &Store, after: DeviceSeq, most: usize) -> Result<Self, StoreError> {
+        let mutations = store.pending_after(after, most)?;
         let mut lines = Vec::new();
         for mutation in &mutations {
             serde_json::to_writer(&mut lines, mutation)?;
             lines.push(b'\n');
         }
         let last = mutations.last().map_or(after, |mutation| mutation.seq);
-        Ok(Self { lines, count: mutations.len(), last })
+        Ok(Self { lines, count: mutations.len(), most, last })
     }
 }
 
-/// What a request is to say before the answer to the one before it is stored.
-#[derive(Default)]
-struct Ahead {
-    /// How far those buckets will be read then.
+/// What a request says. The one after a full one says what will be so once the answer to that is stored.
+struct Ask {
+    batch: Batch,
+    /// How far each bucket is read.
     cursors: BTreeMap<Bucket, Seq>,
-    batch: Option<Batch>,
-    /// How many changes will not be unsent any more.
-    settled: u64,
+    /// How many changes are unsent.
+    unsent: u64,
+    told: Vec<Difference>,
+    /// The buckets that are kept, if an answer of this sync has said it: nothing of others is here.
+    buckets: Option<Vec<Bucket>>,
 }
 
 /// A request that the server has begun to answer.
@@ -566,6 +620,8 @@ struct Asked {
     told: Vec<Difference>,
     /// The changes that follow, if it had as many as it takes.
     following: Option<Batch>,
+    /// The buckets that were kept before, of the same sync.
+    buckets: Option<Vec<Bucket>>,
 }
 
 /// What follows an answer.
@@ -588,6 +644,8 @@ struct Taking {
     /// Whether what comes is to wait until the answer was read, so that the next request can go before it is stored.
     waits: bool,
     buckets: Option<Vec<Bucket>>,
+    /// Those of the answer before, if nothing but results came with it.
+    kept: Option<Vec<Bucket>>,
     checkpoints: Vec<Checkpoint>,
 }
 

@@ -1,11 +1,11 @@
 //! Attachments follow their record: into another territory, away with it, and back. And what nobody needs any more goes.
 
 use super::contents::all_of;
-use super::take::blocking;
 use crate::app::App;
 use crate::records::{load, remove, restore};
 use crate::refusal::Refusal;
 use crate::storage::{LogEntry, Result, StorageError, StoredRecord, Waste, WriteTx};
+use crate::worker::work;
 use chrono::{DateTime, TimeDelta, Utc};
 use roundsman_model::attachment::Attachment;
 use roundsman_model::{Entity, UserId, Value};
@@ -99,7 +99,7 @@ pub(crate) fn leave(tx: &mut dyn WriteTx, prefix: String, now: DateTime<Utc>) ->
 /// Removes bytes that belong to nothing any more.
 pub(crate) async fn sweep(app: &Arc<App>) -> std::result::Result<(), Refusal> {
     let shared = Arc::clone(app);
-    let waste = blocking(move || Ok(shared.storage.read()?.waste(SLICE)?)).await?;
+    let waste = work(move || Ok(shared.storage.read()?.waste(SLICE)?)).await?;
     let again = (app.now() - LOOK_AGAIN).timestamp_millis();
     let mut gone = Vec::new();
     for Waste { prefix, at_ms } in waste {
@@ -112,7 +112,7 @@ pub(crate) async fn sweep(app: &Arc<App>) -> std::result::Result<(), Refusal> {
         return Ok(());
     }
     let shared = Arc::clone(app);
-    blocking(move || {
+    work(move || {
         let mut tx = shared.storage.write()?;
         for prefix in &gone {
             tx.forget_waste(prefix)?;

@@ -4,12 +4,13 @@
 use super::contents::{all_of, parts_of};
 use super::housekeeping::leave;
 use super::seal;
-use super::take::{blocking, described, finish};
+use super::take::{described, finish};
 use crate::app::App;
 use crate::random;
 use crate::records::load;
 use crate::refusal::Refusal;
 use crate::storage::{self, PhotoState, StoredContent, StoredPhoto, WriteTx};
+use crate::worker::work;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use roundsman_model::attachment::Attachment;
@@ -41,11 +42,11 @@ pub(crate) struct PhotoPart {
 /// may be, or the device has as much here as is kept of one ([`ErrorCode::RescueFull`]).
 pub(crate) async fn take_photo(app: &Arc<App>, part: PhotoPart) -> Result<UploadAnswer, Refusal> {
     let shared = Arc::clone(app);
-    let (mut photo, offset, bytes) = blocking(move || begin(&shared, &part)).await?;
+    let (mut photo, offset, bytes) = work(move || begin(&shared, &part)).await?;
     if photo.state == PhotoState::Coming && offset == photo.received && !bytes.is_empty() {
         app.contents.put_part(&shelf(&photo), offset / PART, &bytes).await?;
         let (shared, length) = (Arc::clone(app), bytes.len() as u64);
-        photo = blocking(move || received(&shared, photo, length)).await?;
+        photo = work(move || received(&shared, photo, length)).await?;
     }
     if photo.state != PhotoState::Coming {
         return Ok(UploadAnswer { received: photo.size, stored: true });
@@ -160,7 +161,7 @@ async fn close(app: Arc<App>, photo: StoredPhoto) -> Result<UploadAnswer, Refusa
         Err(error) => return Err(error),
     };
     let (shared, object, size) = (Arc::clone(&app), photo.object, photo.size);
-    blocking(move || {
+    work(move || {
         let now = shared.now();
         let mut tx = shared.storage.write()?;
         let known = tx.photo(photo.device, photo.file)?.filter(|known| known.object == photo.object);
@@ -197,7 +198,7 @@ enum Plan {
 /// were filed. One that can't be for now is tried again the next time.
 pub(crate) async fn file_rescued(app: &Arc<App>) -> Result<u64, Refusal> {
     let shared = Arc::clone(app);
-    let photos = blocking(move || Ok(shared.storage.read()?.photos(None, Some(PhotoState::Opened))?)).await?;
+    let photos = work(move || Ok(shared.storage.read()?.photos(None, Some(PhotoState::Opened))?)).await?;
     let mut filed = 0;
     for photo in photos {
         match file(app, photo).await {
@@ -212,7 +213,7 @@ pub(crate) async fn file_rescued(app: &Arc<App>) -> Result<u64, Refusal> {
 async fn file(app: &Arc<App>, photo: StoredPhoto) -> Result<bool, Refusal> {
     let (device, name) = (photo.device, photo.file);
     let shared = Arc::clone(app);
-    let (content, key) = match blocking(move || plan(&shared, device, name)).await? {
+    let (content, key) = match work(move || plan(&shared, device, name)).await? {
         Plan::Waits | Plan::Settled => return Ok(false),
         Plan::File(content, key) => (content, key),
     };
@@ -220,7 +221,7 @@ async fn file(app: &Arc<App>, photo: StoredPhoto) -> Result<bool, Refusal> {
     let whole = restore(app, &photo, &content, &key).await?;
     let state = if whole {
         let shared = Arc::clone(app);
-        let content = blocking(move || all_here(&shared, content)).await?;
+        let content = work(move || all_here(&shared, content)).await?;
         match finish(Arc::clone(app), content).await {
             Ok(_) => PhotoState::Filed,
             Err(Refusal::Problem(problem)) if problem.code == ErrorCode::ContentDiffers => {
@@ -235,7 +236,7 @@ async fn file(app: &Arc<App>, photo: StoredPhoto) -> Result<bool, Refusal> {
         tracing::warn!(device = %device, "a rescued photo is not what its record says");
     }
     let shared = Arc::clone(app);
-    blocking(move || {
+    work(move || {
         let now = shared.now();
         let mut tx = shared.storage.write()?;
         if !whole && tx.content(photo.attachment)?.is_some_and(|kept| kept.object == object && !kept.stored) {

@@ -10,6 +10,7 @@ use crate::records::{self, load};
 use crate::refusal::Refusal;
 use crate::storage::{ReadTx, StorageError, StoredContent, StoredRecord, StoredRemoval, Waste, WriteTx};
 use crate::tokens;
+use crate::worker::work;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use roundsman_model::attachment::Attachment;
@@ -33,7 +34,7 @@ pub(crate) struct Part {
 /// Takes a part in, if it is the one that is waited for, and finishes after the last one.
 pub(crate) async fn take(app: &Arc<App>, part: Part) -> Result<UploadAnswer, Refusal> {
     let (shared, bytes, offset) = (Arc::clone(app), part.bytes.clone(), part.offset);
-    let mut content = blocking(move || begin(&shared, &part)).await?;
+    let mut content = work(move || begin(&shared, &part)).await?;
     if content.stored {
         return Ok(UploadAnswer { received: content.size, stored: true });
     }
@@ -44,7 +45,7 @@ pub(crate) async fn take(app: &Arc<App>, part: Part) -> Result<UploadAnswer, Ref
         }
         app.contents.put_part(&content, offset / PART, &bytes).await?;
         let shared = Arc::clone(app);
-        content = blocking(move || received(&shared, content, expected)).await?;
+        content = work(move || received(&shared, content, expected)).await?;
     }
     if content.received < content.size {
         return Ok(UploadAnswer { received: content.received, stored: false });
@@ -163,7 +164,7 @@ pub(super) async fn finish(app: Arc<App>, content: StoredContent) -> Result<Uplo
         Err(error) => return Err(error),
     };
     let shared = Arc::clone(&app);
-    let stored = blocking(move || settle(&shared, &content, hash)).await?;
+    let stored = work(move || settle(&shared, &content, hash)).await?;
     let needless = if stored { parts_of(object) } else { all_of(object) };
     if let Err(error) = app.contents.remove(&needless).await {
         // The next hour's look finds them.
@@ -217,11 +218,4 @@ fn mark(tx: &mut dyn WriteTx, of: Of, now: DateTime<Utc>) -> Result<(), Refusal>
     let change = records::change(Attachment::DEF, Some(&record), record.id, edit)
         .map_err(|_| StorageError::Damaged("attachment"))?;
     Ok(records::store(tx, Attachment::DEF, Some(&record), &change, None)?)
-}
-
-/// Does blocking work off the executor.
-pub(super) async fn blocking<T: Send + 'static>(
-    job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(job).await.map_err(|_| Refusal::Worker)?
 }

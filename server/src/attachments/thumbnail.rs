@@ -5,10 +5,10 @@
 use super::Contents;
 use super::give;
 use super::seal;
-use super::take::blocking;
 use crate::app::App;
 use crate::refusal::Refusal;
 use crate::storage::StoredContent;
+use crate::worker::work;
 use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage};
@@ -51,7 +51,7 @@ pub(crate) async fn thumbnail(
     attachment: Uuid,
 ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let shared = Arc::clone(app);
-    let content = blocking(move || give::allowed(&shared, &key, &access, attachment)).await?;
+    let content = work(move || give::allowed(&shared, &key, &access, attachment)).await?;
     Small::stored(app, content)?.jpeg().await
 }
 
@@ -95,7 +95,7 @@ impl Small {
             for number in 0..seal::count(content.size) {
                 picture.extend_from_slice(&contents.part(&content, number).await?);
             }
-            jpeg = blocking(move || Ok(draw(&picture).unwrap_or_default().into())).await?;
+            jpeg = work(move || Ok(draw(&picture).unwrap_or_default().into())).await?;
         }
         contents.put_thumbnail(&content, &jpeg).await?;
         Ok(jpeg)

@@ -2,9 +2,10 @@
 //! `GET /v1/attachments/{id}/thumbnail`: a small picture of it.
 
 use super::proof::access_token;
-use super::{Shared, bytes, work};
+use super::{Shared, bytes};
 use crate::attachments::{self, Given, Part};
 use crate::refusal::Refusal;
+use crate::worker::work;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, PathRejection};

@@ -1,8 +1,9 @@
 //! `POST /v1/device/checkin`: a device reports, with its key alone. Works while it is locked or being wiped.
 
-use super::{Shared, body, work};
+use super::{Shared, body};
 use crate::devices;
 use crate::refusal::Refusal;
+use crate::worker::work;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;

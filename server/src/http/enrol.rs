@@ -1,8 +1,9 @@
 //! `POST /v1/enrol`: a new device asks to be let in, at once or in two steps with a person's confirmation.
 
-use super::{Shared, body, work};
+use super::{Shared, body};
 use crate::enrolment;
 use crate::refusal::Refusal;
+use crate::worker::work;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;

@@ -111,13 +111,6 @@ async fn guard(State(api): State<Shared>, request: Request, next: Next) -> Respo
     response.into_response()
 }
 
-/// Does blocking work off the executor.
-async fn work<T: Send + 'static>(
-    job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(job).await.map_err(|_| Refusal::Worker)?
-}
-
 /// A body's bytes.
 fn bytes(content: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
     content.map_err(|rejection| {

@@ -1,11 +1,12 @@
 //! `POST /v1/poke`: a channel that stays open, and says when there is something to fetch. It needs the device's key, and
 //! works while it is locked or being wiped; only with an access token does it tell of changes.
 
+use super::Shared;
 use super::proof::access_token;
-use super::{Shared, work};
 use crate::poke::{Seat, scope};
 use crate::refusal::Refusal;
 use crate::tokens;
+use crate::worker::work;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};

@@ -1,10 +1,11 @@
 //! `POST /v1/device/rescue` and `POST /v1/device/rescue/photos/{file}/{offset}`: a device hands unsent work and unsent
 //! photos over, with its key alone. Works while it is locked, being wiped, or wiped.
 
-use super::{Shared, bytes, work};
+use super::{Shared, bytes};
 use crate::attachments::{self, PhotoPart};
 use crate::refusal::Refusal;
 use crate::rescue;
+use crate::worker::work;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};

@@ -1,7 +1,8 @@
 //! `GET /v1/root`: which keys the organisation trusts now.
 
-use super::{Shared, work};
+use super::Shared;
 use crate::refusal::Refusal;
+use crate::worker::work;
 use axum::Json;
 use axum::extract::State;
 use roundsman_protocol::api::RootAnswer;

@@ -1,10 +1,11 @@
 //! `POST /v1/sync`: newline-delimited JSON under gzip, both ways.
 
 use super::proof::access_token;
-use super::{Shared, bytes, work};
+use super::{Shared, bytes};
 use crate::refusal::Refusal;
 use crate::sync::{self, Answer};
 use crate::tokens;
+use crate::worker::work;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;

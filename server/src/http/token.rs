@@ -1,8 +1,9 @@
 //! `POST /v1/token`: a device renews its tokens.
 
-use super::{Shared, body, work};
+use super::{Shared, body};
 use crate::refusal::Refusal;
 use crate::tokens;
+use crate::worker::work;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;

@@ -68,6 +68,8 @@ pub struct StoredConflict {
 pub trait RecordsRead {
     /// One record, removed or not.
     fn record(&self, entity: &str, id: Uuid) -> Result<Option<StoredRecord>>;
+    /// The bucket that a record is in; nothing if there is none, or if it was removed.
+    fn bucket_of(&self, entity: &str, id: Uuid) -> Result<Option<Bucket>>;
     /// The last place of a bucket's log; 0 for a bucket that never had a row.
     fn bucket_head(&self, bucket: &Bucket) -> Result<Seq>;
     /// Rows of a bucket's log after a place, in order: at most `limit`, and no more once their fields have

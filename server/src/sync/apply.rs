@@ -15,13 +15,14 @@ use roundsman_model::{
     Bucket, DeviceId, DeviceSeq, Entity, EntityDef, Fields, Merge, Rev, Role, RuleError, Scope, Seq, Stamp,
     Value,
 };
-use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome, Own};
+use roundsman_protocol::sync::{Change, MAX_MUTATIONS, Mutation, MutationResult, Outcome, Own};
 use roundsman_protocol::{ErrorCode, Problem};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many outcomes are kept for repeats.
-const KEPT_RESULTS: u64 = 2_000;
+/// How many outcomes are kept for repeats: of two requests, the last of which was sent before the answer to the other was
+/// stored, and as many to spare.
+const KEPT_RESULTS: u64 = 4 * MAX_MUTATIONS as u64;
 
 /// How far ahead of the server's clock an edit's stamp may lie, so that a wrong clock doesn't win for ever.
 const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
@@ -454,11 +455,10 @@ impl Author<'_> {
                 .get("customer")
                 .and_then(Value::as_id)
                 .ok_or_else(|| RuleError::Required { field: "customer".to_owned() })?;
-            let customer = load(tx, Customer::DEF, id)?
-                .filter(|customer| self.buckets.contains(&customer.bucket))
-                .ok_or(RuleError::NoSuchRecord)?;
-            let territory = customer.fields.get("territory").cloned().ok_or(RuleError::NoSuchRecord)?;
-            fields.insert("territory".to_owned(), territory);
+            let bucket = tx.bucket_of(Customer::DEF.name, id)?.filter(|bucket| self.buckets.contains(bucket));
+            let bucket = bucket.ok_or(RuleError::NoSuchRecord)?;
+            let territory = bucket.code().ok_or(RuleError::NoSuchRecord)?;
+            fields.insert("territory".to_owned(), Value::Text(territory.to_owned()));
         }
         Ok(())
     }

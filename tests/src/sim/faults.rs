@@ -145,5 +145,6 @@ async fn talk(client: &Client, sends: bool) -> String {
 
 /// Waits until all work that was begun in the background is done.
 pub(super) async fn settle() {
+    let _done = tokio::spawn(async {}).await;
     let _done = tokio::task::spawn_blocking(|| ()).await;
 }

@@ -66,8 +66,8 @@ impl Scopes {
     }
 }
 
-/// A runtime on which one thing happens after the other: one thread for what waits, one for what blocks. Nobody waits for
-/// its clock, which leaps to whatever is waited for once nothing is left to do.
+/// A runtime on which one thing happens after the other, on one thread; there is another for the few jobs that wait for what
+/// the first one does. Nobody waits for its clock, which leaps to whatever is waited for once nothing is left to do.
 pub(super) fn runtime(scopes: &Scopes) -> Runtime {
     let scopes = scopes.clone();
     Builder::new_current_thread()

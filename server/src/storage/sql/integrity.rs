@@ -24,7 +24,10 @@ fn sums_of(row: &Row<'_>) -> Result<Sums> {
 /// The hash of what a record holds, as every device of this version counts it.
 pub(crate) fn contents_of(record: &StoredRecord) -> Sum {
     let fields = record.fields.clone();
-    let fields = entity(&record.entity).map_or_else(|| record.fields.clone(), |def| def.tolerate(fields));
+    let fields = match entity(&record.entity) {
+        Some(def) => def.tolerate(fields),
+        None => fields,
+    };
     contents(&record.entity, record.id, record.rev, &fields)
 }
 
@@ -58,9 +61,15 @@ impl Tx<'_> {
             return Ok(Followed { contents: None, n });
         }
         let held = contents_of(record);
-        let come = Sums::of(&record.entity, record.id, record.rev, held);
-        self.set_sums(&record.bucket, self.sums(&record.bucket)?.plus(come));
+        self.count_in(record, held)?;
         Ok(Followed { contents: Some(held), n })
+    }
+
+    /// Counts a record that comes into its bucket with these contents.
+    pub(super) fn count_in(&self, record: &StoredRecord, contents: Sum) -> Result<()> {
+        let come = Sums::of(&record.entity, record.id, record.rev, contents);
+        self.set_sums(&record.bucket, self.sums(&record.bucket)?.plus(come));
+        Ok(())
     }
 
     fn set_sums(&self, bucket: &Bucket, sums: Sums) {

@@ -1,6 +1,6 @@
 //! SQL of records and the change log.
 
-use super::integrity::Followed;
+use super::integrity::{Followed, contents_of};
 use super::{Row, Tx, blob, id, json, number, params, to_json};
 use crate::storage::{
     LogEntry, LogRow, Notice, RecordsRead, RecordsWrite, Result, StorageError, StoredConflict, StoredRecord,
@@ -28,6 +28,11 @@ impl RecordsRead for Tx<'_> {
     fn record(&self, entity: &str, id: Uuid) -> Result<Option<StoredRecord>> {
         let sql = format!("SELECT {COLUMNS} FROM record WHERE entity = ?1 AND id = ?2");
         self.one(&sql, params![entity, blob(&id)], record)
+    }
+
+    fn bucket_of(&self, entity: &str, id: Uuid) -> Result<Option<Bucket>> {
+        let sql = "SELECT bucket FROM record WHERE entity = ?1 AND id = ?2 AND removed = 0";
+        self.one(sql, params![entity, blob(&id)], |row| Ok(Bucket(row.get("bucket")?)))
     }
 
     fn bucket_head(&self, bucket: &Bucket) -> Result<Seq> {
@@ -140,6 +145,43 @@ impl RecordsRead for Tx<'_> {
 }
 
 impl Tx<'_> {
+    /// Puts terms in the place of those that a record is found by. `n` is its number, if that is known.
+    fn index_terms(&self, record: &StoredRecord, n: Option<i64>, terms: &str) -> Result<()> {
+        let sql = "SELECT n FROM record WHERE entity = ?1 AND id = ?2";
+        let find = || self.one(sql, params![record.entity, blob(&record.id)], |row| row.get("n"));
+        let n = n.map_or_else(find, |n| Ok(Some(n)))?;
+        self.database.index_terms(n.ok_or(StorageError::Damaged("record"))?, terms)
+    }
+
+    /// Adds a record, with its fields and marks as JSON; how many rows that changed. `otherwise` is done if its id is taken.
+    fn insert(
+        &self,
+        record: &StoredRecord,
+        (fields, marks): &(String, String),
+        contents: Option<Sum>,
+        otherwise: &str,
+    ) -> Result<usize> {
+        let sql = format!(
+            "INSERT INTO record (entity, id, rev, bucket, removed, fields, marks, contents)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (entity, id) {otherwise}"
+        );
+        let contents = contents.map(Sum::to_bytes);
+        let contents = contents.as_ref().map(<[u8; 32]>::as_slice);
+        self.run(
+            &sql,
+            params![
+                record.entity,
+                blob(&record.id),
+                record.rev.0 as i64,
+                record.bucket.0,
+                record.removed,
+                fields,
+                marks,
+                contents
+            ],
+        )
+    }
+
     pub(super) fn write_head(&self, bucket: &Bucket, head: u64) -> Result<()> {
         self.run(
             "INSERT INTO bucket (name, last_seq) VALUES (?1, ?2)
@@ -152,38 +194,22 @@ impl Tx<'_> {
 
 impl RecordsWrite for Tx<'_> {
     fn put_record(&mut self, record: &StoredRecord, terms: &str) -> Result<()> {
-        let Followed { contents, n } = self.follow(record)?;
-        let contents = contents.map(Sum::to_bytes);
-        self.run(
-            "INSERT INTO record (entity, id, rev, bucket, removed, fields, marks, contents)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (entity, id) DO UPDATE SET rev = excluded.rev, bucket = excluded.bucket,
-             removed = excluded.removed, fields = excluded.fields, marks = excluded.marks,
-             contents = excluded.contents",
-            params![
-                record.entity,
-                blob(&record.id),
-                record.rev.0 as i64,
-                record.bucket.0,
-                record.removed,
-                to_json(&record.fields)?,
-                to_json(&record.marks)?,
-                contents.as_ref().map(<[u8; 32]>::as_slice)
-            ],
-        )?;
-        let terms = if record.removed { "" } else { terms };
-        let n = match n {
-            Some(n) => n,
-            // One that was never here has no words to be taken away.
-            None if terms.is_empty() => return Ok(()),
-            None => {
-                let sql = "SELECT n FROM record WHERE entity = ?1 AND id = ?2";
-                let n =
-                    self.one(sql, params![record.entity, blob(&record.id)], |row| row.get::<_, i64>("n"))?;
-                n.ok_or(StorageError::Damaged("record"))?
+        let json = (to_json(&record.fields)?, to_json(&record.marks)?);
+        // Nearly every first version is of a record that never was here, and then nothing has to be looked for.
+        if record.rev == Rev(1) && !record.removed {
+            let contents = contents_of(record);
+            if self.insert(record, &json, Some(contents), "DO NOTHING")? > 0 {
+                self.count_in(record, contents)?;
+                return if terms.is_empty() { Ok(()) } else { self.index_terms(record, None, terms) };
             }
-        };
-        self.database.index_terms(n, terms)
+        }
+        let Followed { contents, n } = self.follow(record)?;
+        let update = "DO UPDATE SET rev = excluded.rev, bucket = excluded.bucket, removed = excluded.removed,
+             fields = excluded.fields, marks = excluded.marks, contents = excluded.contents";
+        self.insert(record, &json, contents, update)?;
+        let terms = if record.removed { "" } else { terms };
+        // One that was never here has no words to be taken away.
+        if n.is_none() && terms.is_empty() { Ok(()) } else { self.index_terms(record, n, terms) }
     }
 
     fn sent_by(&mut self, device: DeviceId) {

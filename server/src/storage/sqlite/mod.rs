@@ -32,6 +32,10 @@ const BUSY: Duration = Duration::from_secs(10);
 /// The most faults that a check of the database tells.
 const MOST_FAULTS: usize = 100;
 
+/// Pages in the log at which a commit moves them into the database, 16 MB. Most pages of an upload are written by several
+/// commits, and moved once.
+const LOG_PAGES: i64 = 4_000;
+
 /// How many idle readers are kept.
 const READERS: usize = 8;
 
@@ -108,6 +112,7 @@ pub(crate) fn connect(path: &Path, key: &DatabaseKey) -> Result<Connection> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
          PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;",
     )?;
+    conn.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     // Otherwise a statement may be planned anew for each value that is bound to it (<https://sqlite.org/queryplanner-ng.html#qpstab>).
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(128);
