@@ -13,6 +13,7 @@ pub mod canary;
 pub mod cutter;
 pub mod meddler;
 pub mod memory;
+pub mod narrow;
 pub mod postgres;
 pub mod proxy;
 pub mod rig;

@@ -6,6 +6,7 @@ use roundsman_core::platform::Transport;
 use roundsman_core::simulation::PhoneRow;
 use roundsman_core::{Client, Config};
 use roundsman_tests::cutter::{Cut, Cutter};
+use roundsman_tests::narrow::Narrow;
 use roundsman_tests::rig::{Rig, passcode, phone_config};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -94,7 +95,8 @@ async fn a_long_upload_is_sent_exactly_once_and_its_rows_are_the_servers_whereve
         phone.sync(&()).await.unwrap();
         let store = phone.customers().unwrap().list(None, 1).unwrap().remove(0);
         let visits = phone.visits().unwrap();
-        for _ in 0..1_150 {
+        let count = if at.is_none() { 2_150 } else { 1_150 };
+        for _ in 0..count {
             visits.plan(store.id, chrono::NaiveDate::default(), None).unwrap();
         }
         if let Some(bytes) = at {
@@ -104,7 +106,7 @@ async fn a_long_upload_is_sent_exactly_once_and_its_rows_are_the_servers_whereve
         }
         let report = phone.sync(&()).await.unwrap();
         if at.is_none() {
-            assert_eq!((report.sent, report.requests), (1_150, 3), "a request for every 500");
+            assert_eq!((report.sent, report.requests), (2_150, 3), "a request for every 1,000");
             assert_eq!(report.received, 0, "its own rows need not come back");
         }
         assert_eq!(phone.outbox().unwrap().count().unwrap(), 0);
@@ -113,4 +115,27 @@ async fn a_long_upload_is_sent_exactly_once_and_its_rows_are_the_servers_whereve
         let found = phone.verify(&()).await.unwrap();
         assert!(found.findings.is_empty(), "cut after {at:?}: {:?}", found.findings);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_fewer_changes_in_a_request_gets_them_in_more_requests() {
+    let rig = Rig::start().await;
+    rig.import_stores(20);
+    let config = phone_config(&rig.disk.path().join("ana"), "ana");
+    let narrow = Narrow::new(Arc::clone(&config.transport), 300);
+    let transport: Arc<dyn Transport> = narrow.clone();
+    let phone = Client::open(Config { transport, ..config }).unwrap();
+    phone.enrol(&rig.ticket(rig.rep("ana")), &passcode()).await.unwrap();
+    phone.sync(&()).await.unwrap();
+    let store = phone.customers().unwrap().list(None, 1).unwrap().remove(0);
+    let visits = phone.visits().unwrap();
+    for _ in 0..1_150 {
+        visits.plan(store.id, chrono::NaiveDate::default(), None).unwrap();
+    }
+    let report = phone.sync(&()).await.unwrap();
+    // 1,000 and 500 are too many; then 250 at a time.
+    assert_eq!((report.sent, report.rejected, narrow.refused()), (1_150, 0, 2));
+    assert_eq!(phone.outbox().unwrap().count().unwrap(), 0);
+    let other = rig.enrolled("bo").await;
+    assert!(rows(&phone) == rows(&other), "all of it is at the server, once");
 }

@@ -42,7 +42,7 @@ pub use error::StoreError;
 pub use healing::Verdict;
 pub use incoming::Arrival;
 pub use observe::{Changed, Observer, Subscription};
-pub(crate) use outbox::Entry;
+pub(crate) use outbox::{Entry, Waiting};
 pub(crate) use records::{Order, Records, Select};
 pub use rows::RowState;
 pub use sealed_files::Rewrap;

@@ -9,6 +9,8 @@ use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, DeviceSeq, EntityDef, Fields, HybridClock, Rev, RuleError, Seq, Stamp, Value};
 use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome, Own};
 use rusqlite::{Connection, OptionalExtension, Row};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use uuid::Uuid;
 
@@ -50,6 +52,55 @@ impl Default for Draft {
 const SELECT: &str =
     "SELECT seq, mutation, entity, record, base, stamp, fields, reason, change, was, settles FROM outbox";
 
+/// Those that wait for an answer. Parameters: a number that theirs are higher than, how many.
+const WAITING: &str = "WHERE reason IS NULL AND seq > ?1 ORDER BY seq LIMIT ?2";
+
+/// Changes that wait for an answer.
+pub(crate) struct Waiting {
+    /// A line of a request for each.
+    pub(crate) lines: Vec<u8>,
+    pub(crate) count: usize,
+    /// The number of the last one.
+    pub(crate) last: DeviceSeq,
+}
+
+/// A change as it is sent: a [`Mutation`], of which what is stored as JSON is passed on.
+#[derive(Serialize)]
+struct Sent<'r> {
+    seq: DeviceSeq,
+    id: Uuid,
+    entity: &'r str,
+    record: Uuid,
+    change: Change,
+    base: Rev,
+    stamp: Stamp,
+    fields: &'r RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<&'r RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settles: Option<&'r RawValue>,
+}
+
+impl<'r> Sent<'r> {
+    fn read(row: &'r Row<'_>) -> Result<Self, StoreError> {
+        let text = |at| row.get_ref(at)?.as_str_or_null().map_err(rusqlite::Error::from);
+        let json =
+            |at| text(at)?.map(serde_json::from_str::<&RawValue>).transpose().map_err(StoreError::from);
+        Ok(Self {
+            seq: DeviceSeq(whole(row, 0)?),
+            id: Uuid::from_bytes(row.get(1)?),
+            entity: text(2)?.ok_or(StoreError::Corrupt)?,
+            record: Uuid::from_bytes(row.get(3)?),
+            change: text(8)?.map_or(Ok(Change::Put), serde_json::from_str)?,
+            base: Rev(whole(row, 4)?),
+            stamp: Stamp(whole(row, 5)?),
+            fields: json(6)?.ok_or(StoreError::Corrupt)?,
+            was: json(9)?,
+            settles: json(10)?,
+        })
+    }
+}
+
 impl Store {
     /// The changes to send: those that wait for an answer, oldest first, at most `limit`. Refused ones have had
     /// their answer and are not among them.
@@ -57,18 +108,28 @@ impl Store {
     /// # Errors
     /// The store is closed or damaged.
     pub fn pending(&self, limit: usize) -> Result<Vec<Mutation>, StoreError> {
-        self.pending_after(DeviceSeq(0), limit)
+        self.read(|records| {
+            let sql = format!("{SELECT} {WAITING}");
+            let entries = read(records.connection, &sql, (Whole(0), limit as i64))?;
+            Ok(entries.into_iter().map(Entry::into_mutation).collect())
+        })
     }
 
-    /// The same of those with a higher number than this.
-    ///
-    /// # Errors
-    /// The store is closed or damaged.
-    pub fn pending_after(&self, last: DeviceSeq, limit: usize) -> Result<Vec<Mutation>, StoreError> {
+    /// The same of those with a higher number than this, as lines of a request. Of what is stored as JSON nothing is read,
+    /// nor left out.
+    pub(crate) fn waiting(&self, after: DeviceSeq, limit: usize) -> Result<Waiting, StoreError> {
         self.read(|records| {
-            let sql = format!("{SELECT} WHERE reason IS NULL AND seq > ?1 ORDER BY seq LIMIT ?2");
-            let entries = read(records.connection, &sql, (Whole(last.0), limit as i64))?;
-            Ok(entries.into_iter().map(Entry::into_mutation).collect())
+            let mut statement = records.connection.prepare_cached(&format!("{SELECT} {WAITING}"))?;
+            let mut rows = statement.query((Whole(after.0), limit as i64))?;
+            let mut waiting = Waiting { lines: vec![], count: 0, last: after };
+            while let Some(row) = rows.next()? {
+                let sent = Sent::read(row)?;
+                serde_json::to_writer(&mut waiting.lines, &sent)?;
+                waiting.lines.push(b'\n');
+                waiting.count += 1;
+                waiting.last = sent.seq;
+            }
+            Ok(waiting)
         })
     }
 
@@ -495,4 +556,111 @@ pub(super) fn set_counter(connection: &Connection, name: &str, value: u64) -> Re
         insert.execute((name, Whole(value)))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::platform::{OsEntropy, SystemClock};
+    use crate::store::tests::{KEY, sealed};
+    use roundsman_model::customer::Customer;
+    use roundsman_protocol::sync::{Page, Row};
+    use tempfile::TempDir;
+
+    /// A phone with a customer that the server has in version 3, changed once, one changed twice, one changed and removed, and one
+    /// that was made here.
+    fn phone() -> (TempDir, Store) {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("vault.db");
+        let store = Store::create(&path, &KEY, sealed(&path)).unwrap();
+        let bucket = Bucket::territory("nj");
+        let row = |n: u128| {
+            let fields = [("code", format!("C{n}")), ("name", "Theirs".into()), ("territory", "nj".into())];
+            let fields = fields.map(|(name, text)| (name.to_owned(), Value::Text(text)));
+            let fields = Some(Fields::from(fields));
+            Row { entity: "customer".to_owned(), id: Uuid::from_u128(n), rev: Rev(3), fields }
+        };
+        let rows = (1..=3).map(row).collect();
+        store.apply_page(&Page { bucket, rows, cursor: Seq(3), head: Seq(3) }).unwrap();
+        for (n, name) in [(1, "Mine"), (2, "Mine"), (2, "Mine again"), (3, "Mine"), (4, "New")] {
+            let mut fields = Fields::from([("name".to_owned(), Value::from(name))]);
+            if n == 4 {
+                fields.insert("code".to_owned(), Value::from("C4"));
+                fields.insert("territory".to_owned(), Value::from("nj"));
+            }
+            let made = Made::now(&SystemClock, &OsEntropy).unwrap();
+            store
+                .write(|edits| edits.put::<Customer, Error>(Uuid::from_u128(n), fields, &made).map(drop))
+                .unwrap();
+        }
+        let made = Made::now(&SystemClock, &OsEntropy).unwrap();
+        store.write(|edits| edits.take_away::<Customer>(Uuid::from_u128(3), &made)).unwrap();
+        (dir, store)
+    }
+
+    /// What is stored, but for ids and stamps of the changes themselves.
+    fn stored(store: &Store) -> Vec<String> {
+        let mut found = Vec::new();
+        for sql in [
+            "SELECT hex(id) || ' ' || _rev || ' ' || _bucket || ' ' || _state || ' ' || name || ' ' || code FROM customer ORDER BY id",
+            "SELECT hex(record) || ' ' || rev || ' ' || bucket || ' ' || coalesce(fields, '-') FROM shadow ORDER BY record",
+            "SELECT seq || ' ' || hex(record) || ' ' || base || ' ' || fields || ' ' || coalesce(reason, '-') FROM outbox",
+        ] {
+            let rows = store.read(|records| {
+                let mut statement = records.connection.prepare(sql)?;
+                let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+                Ok::<_, StoreError>(rows.collect::<Result<Vec<_>, _>>()?)
+            });
+            found.extend(rows.unwrap());
+            found.push(String::new());
+        }
+        found
+    }
+
+    #[test]
+    fn what_is_sent_is_what_waits() {
+        let (_dir, store) = phone();
+        let waiting = store.waiting(DeviceSeq(0), 100).unwrap();
+        let lines = waiting.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let sent: Vec<Mutation> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+        assert_eq!(sent, store.pending(100).unwrap());
+        assert_eq!((waiting.count, waiting.last), (6, DeviceSeq(6)));
+        assert_eq!(sent.last().map(|last| last.change), Some(Change::Delete));
+        let some = store.waiting(DeviceSeq(2), 3).unwrap();
+        assert_eq!((some.count, some.last), (3, DeviceSeq(5)));
+        assert_eq!(store.waiting(DeviceSeq(6), 3).unwrap().last, DeviceSeq(6));
+    }
+
+    #[test]
+    fn what_was_taken_as_it_was_made_is_settled_as_anything_else_is() {
+        let applied = |seq, rev| {
+            let outcome = Outcome::Applied { rev: Rev(rev), conflicts: vec![] };
+            MutationResult { seq: DeviceSeq(seq), outcome }
+        };
+        // The version after the one that was seen, one further on, some of the changes, all of them, one of them twice.
+        for results in [
+            vec![applied(1, 4)],
+            vec![applied(1, 6)],
+            vec![applied(2, 4)],
+            vec![applied(1, 4), applied(2, 4), applied(3, 5), applied(4, 4), applied(5, 1), applied(6, 5)],
+            vec![applied(1, 4), applied(1, 4), applied(5, 1)],
+        ] {
+            let (_here, quick) = phone();
+            let (_there, slow) = phone();
+            assert_eq!(stored(&quick), stored(&slow));
+            quick.settle(&results).unwrap();
+            slow.write(|edits| {
+                let mut settled = Settled::default();
+                for result in &results {
+                    edits.settle(result, &Own::default(), &mut settled)?;
+                }
+                edits.drop_settled(&mut settled)
+            })
+            .unwrap();
+            assert_eq!(stored(&quick), stored(&slow), "{results:?}");
+            quick.check().unwrap();
+        }
+    }
 }

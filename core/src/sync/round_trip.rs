@@ -7,7 +7,7 @@ use crate::Error;
 use crate::device::{Device, DeviceEvent};
 use crate::net::{Api, Content, Endpoint};
 use crate::platform::{Clock, Entropy, Response};
-use crate::store::{Store, StoreError, Verdict};
+use crate::store::{Store, StoreError, Verdict, Waiting};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use roundsman_model::{Bucket, DeviceSeq, Seq};
@@ -187,6 +187,7 @@ impl Syncer<'_> {
         let asked = match next {
             Next::Answer(asked) => *asked,
             _ => {
+                cancelled(progress)?;
                 let ask = on(store, move |store| {
                     Ok(Ask {
                         batch: Batch::read(store, DeviceSeq(0), most)?,
@@ -196,7 +197,9 @@ impl Syncer<'_> {
                         buckets: None,
                     })
                 });
-                self.ask(store, ask.await?, progress, report).await?
+                let ask = ask.await?;
+                let device = self.report(Some(ask.unsent)).await?;
+                self.ask(store, ask, device, progress, report).await?
             }
         };
         self.take_answer(store, asked, progress, report).await
@@ -207,18 +210,17 @@ impl Syncer<'_> {
         &self,
         store: &Arc<Store>,
         ask: Ask,
+        device: Checkin,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Asked, Error> {
-        cancelled(progress)?;
         let Ask { batch, cursors, unsent, told, buckets } = ask;
-        let device = self.report(Some(unsent)).await?;
         let own = Some(declarations().to_owned());
         let head = Head { cursors: cursors.clone(), device, differences: told.clone(), own };
-        let body = pack(&head, &batch.lines)?;
-        progress.progress(Step::Sending { changes: batch.count as u64 });
-        let (most, last) = (batch.most, batch.last);
-        let full = batch.count == most;
+        let body = batch.after(&head)?;
+        progress.progress(Step::Sending { changes: batch.waiting.count as u64 });
+        let (most, last) = (batch.most, batch.waiting.last);
+        let full = batch.waiting.count == most;
         // The next ones are read while the server has these.
         let following = async {
             if full {
@@ -228,8 +230,8 @@ impl Syncer<'_> {
             }
         };
         let (answer, following) = tokio::join!(self.send(store, body, report), following);
-        let following = following?.filter(|batch| batch.count > 0);
-        Ok(Asked { answer: answer?, count: batch.count, cursors, unsent, told, following, buckets })
+        let following = following?.filter(|batch| batch.waiting.count > 0);
+        Ok(Asked { answer: answer?, count: batch.waiting.count, cursors, unsent, told, following, buckets })
     }
 
     /// Takes an answer, and says what is to follow. While the results of a full request are stored, the next one is under
@@ -281,13 +283,18 @@ impl Syncer<'_> {
             told: vec![],
             buckets: taking.buckets.clone().or_else(|| taking.kept.clone()),
         };
+        // Before the store is at work: the server waits for it. What was received is stored whatever becomes of it.
+        let device = match cancelled(progress) {
+            Ok(()) => self.report(Some(ahead.unsent)).await,
+            Err(cancelled) => Err(cancelled),
+        };
         let mut asking = Report::default();
         let store_it = async {
             let more = self.store_waiting(store, &mut taking, progress, report).await?;
             intake::settle(store).await?;
             Ok::<_, Error>(more)
         };
-        let ask = self.ask(store, ahead, progress, &mut asking);
+        let ask = async { self.ask(store, ahead, device?, progress, &mut asking).await };
         // What is read and what is written at the same time is not the same twice.
         #[cfg(feature = "simulation")]
         let (more, asked) = if crate::simulation::is_entered() {
@@ -566,36 +573,42 @@ pub(super) fn begin<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
 }
 
-fn pack(head: &Head, lines: &[u8]) -> Result<Vec<u8>, Error> {
-    let head = serde_json::to_vec(head).map_err(|_| Error::BadAnswer)?;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let written = encoder.write_all(&head).and_then(|()| encoder.write_all(b"\n"));
-    written.and_then(|()| encoder.write_all(lines)).map_err(|_| Error::BadAnswer)?;
-    encoder.finish().map_err(|_| Error::BadAnswer)
-}
-
 /// Changes as they are sent.
 struct Batch {
-    /// A line for each.
-    lines: Vec<u8>,
-    count: usize,
+    waiting: Waiting,
+    /// Their lines packed, if there may be more: while the server has those before them there is time for it.
+    packed: Vec<u8>,
     /// How many there may be.
     most: usize,
-    last: DeviceSeq,
 }
 
 impl Batch {
     /// Those that follow this number, at most so many.
     fn read(store: &Store, after: DeviceSeq, most: usize) -> Result<Self, StoreError> {
-        let mutations = store.pending_after(after, most)?;
-        let mut lines = Vec::new();
-        for mutation in &mutations {
-            serde_json::to_writer(&mut lines, mutation)?;
-            lines.push(b'\n');
-        }
-        let last = mutations.last().map_or(after, |mutation| mutation.seq);
-        Ok(Self { lines, count: mutations.len(), most, last })
+        let waiting = store.waiting(after, most)?;
+        let packed = if waiting.count == most { pack(&[&waiting.lines])? } else { vec![] };
+        Ok(Self { waiting, packed, most })
     }
+
+    /// A request's body. What is packed apart follows as a member of its own (RFC 1952, section 2.2).
+    fn after(&self, head: &Head) -> Result<Vec<u8>, Error> {
+        let mut head = serde_json::to_vec(head).map_err(|_| Error::BadAnswer)?;
+        head.push(b'\n');
+        if self.packed.is_empty() {
+            return pack(&[&head, &self.waiting.lines]).map_err(|_| Error::BadAnswer);
+        }
+        let mut body = pack(&[&head]).map_err(|_| Error::BadAnswer)?;
+        body.extend_from_slice(&self.packed);
+        Ok(body)
+    }
+}
+
+fn pack(parts: &[&[u8]]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for part in parts {
+        encoder.write_all(part)?;
+    }
+    encoder.finish()
 }
 
 /// What a request says. The one after a full one says what will be so once the answer to that is stored.

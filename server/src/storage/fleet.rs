@@ -228,8 +228,8 @@ pub trait FleetWrite {
     fn put_share(&mut self, share: &StoredShare) -> Result<()>;
     /// Deletes a device's share.
     fn remove_share(&mut self, device: DeviceId) -> Result<()>;
-    /// Keeps a mutation's outcome.
-    fn add_mutation(&mut self, device: DeviceId, mutation: &StoredMutation) -> Result<()>;
+    /// Keeps the outcomes of mutations.
+    fn add_mutations(&mut self, device: DeviceId, mutations: &[StoredMutation]) -> Result<()>;
     /// Forgets the outcomes of mutations of numbers up to this one.
     fn forget_mutations(&mut self, device: DeviceId, up_to: DeviceSeq) -> Result<()>;
 }

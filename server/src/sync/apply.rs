@@ -17,8 +17,11 @@ use roundsman_model::{
 };
 use roundsman_protocol::sync::{Change, MAX_MUTATIONS, Mutation, MutationResult, Outcome, Own};
 use roundsman_protocol::{ErrorCode, Problem};
+use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use uuid::Uuid;
 
 /// How many outcomes are kept for repeats: of two requests, the last of which was sent before the answer to the other was
 /// stored, and as many to spare.
@@ -38,8 +41,9 @@ pub(super) fn all(
     now: DateTime<Utc>,
 ) -> Result<(Vec<MutationResult>, Option<Own>), Refusal> {
     let mut stored = tx.device(device)?.ok_or(ErrorCode::DeviceUnknown)?;
-    let mine = Author { device, user, buckets: buckets(user.id, &user.territories), now };
+    let mine = Author::new(device, user, now);
     let mut results = Vec::with_capacity(mutations.len());
+    let mut kept: Vec<StoredMutation> = Vec::with_capacity(mutations.len());
     let mut own = cursors.map(|cursors| OwnRows::begin(tx, &mine.buckets, cursors)).transpose()?;
     // Most devices never had anything rescued: then no change of theirs has to be looked for.
     let rescued = tx.has_rescued(device)?;
@@ -61,7 +65,11 @@ pub(super) fn all(
             }
             Ordering::Less => {
                 answered_before = true;
-                let repeat = tx.mutation(device, mutation.seq)?.filter(|known| known.id == mutation.id);
+                let known = match kept.iter().find(|known| known.seq == mutation.seq) {
+                    Some(known) => Some(known.clone()),
+                    None => tx.mutation(device, mutation.seq)?,
+                };
+                let repeat = known.filter(|known| known.id == mutation.id);
                 // Another mutation with a number that was used: the phone was set back to an older state.
                 repeat.ok_or_else(|| gap(expected))?.outcome
             }
@@ -78,10 +86,9 @@ pub(super) fn all(
                         taken.outcome
                     }
                 };
-                let kept = StoredMutation { seq: mutation.seq, id: mutation.id, outcome };
-                tx.add_mutation(device, &kept)?;
                 stored.applied = expected;
-                kept.outcome
+                kept.push(StoredMutation { seq: mutation.seq, id: mutation.id, outcome: outcome.clone() });
+                outcome
             }
         };
         if let Some(own) = own.as_mut().filter(|_| answered_before) {
@@ -97,6 +104,7 @@ pub(super) fn all(
         results.push(MutationResult { seq: mutation.seq, outcome });
     }
     if !mutations.is_empty() {
+        tx.add_mutations(device, &kept)?;
         tx.forget_mutations(device, DeviceSeq(stored.applied.0.saturating_sub(KEPT_RESULTS)))?;
     }
     tx.put_device(&stored)?;
@@ -222,9 +230,7 @@ pub(crate) fn one(
     mutation: &Mutation,
     now: DateTime<Utc>,
 ) -> storage::Result<Outcome> {
-    Author { device, user, buckets: buckets(user.id, &user.territories), now }
-        .outcome(tx, mutation)
-        .map(|taken| taken.outcome)
+    Author::new(device, user, now).outcome(tx, mutation).map(|taken| taken.outcome)
 }
 
 /// Takes the next change of this device whatever its number is: a backup of the server was put back, which does not know
@@ -273,9 +279,16 @@ struct Author<'a> {
     user: &'a StoredUser,
     buckets: Vec<Bucket>,
     now: DateTime<Utc>,
+    /// Buckets of customers that were visited, until something else than a visit is changed.
+    visited: RefCell<HashMap<Uuid, Option<Bucket>>>,
 }
 
-impl Author<'_> {
+impl<'a> Author<'a> {
+    fn new(device: DeviceId, user: &'a StoredUser, now: DateTime<Utc>) -> Self {
+        let buckets = buckets(user.id, &user.territories);
+        Self { device, user, buckets, now, visited: RefCell::default() }
+    }
+
     fn outcome(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> storage::Result<Taken> {
         match self.apply(tx, mutation) {
             Ok(taken) => Ok(taken),
@@ -287,6 +300,9 @@ impl Author<'_> {
     /// Everything is judged before the first row is written, so a refusal leaves nothing behind.
     fn apply(&self, tx: &mut dyn WriteTx, mutation: &Mutation) -> Result<Taken, Failure> {
         let def = roundsman_model::entity(&mutation.entity).ok_or(RuleError::UnknownEntity)?;
+        if def.name != Visit::DEF.name {
+            self.visited.borrow_mut().clear();
+        }
         let stored = tx.record(def.name, mutation.record)?;
         let gone = stored.as_ref().filter(|record| record.removed).map(|record| record.bucket.clone());
         let before = stored.map(|record| standing(def, record)).transpose()?.flatten();
@@ -455,9 +471,13 @@ impl Author<'_> {
                 .get("customer")
                 .and_then(Value::as_id)
                 .ok_or_else(|| RuleError::Required { field: "customer".to_owned() })?;
-            let bucket = tx.bucket_of(Customer::DEF.name, id)?.filter(|bucket| self.buckets.contains(bucket));
-            let bucket = bucket.ok_or(RuleError::NoSuchRecord)?;
-            let territory = bucket.code().ok_or(RuleError::NoSuchRecord)?;
+            let mut visited = self.visited.borrow_mut();
+            let bucket = match visited.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(tx.bucket_of(Customer::DEF.name, id)?),
+            };
+            let bucket = bucket.as_ref().filter(|bucket| self.buckets.contains(bucket));
+            let territory = bucket.and_then(Bucket::code).ok_or(RuleError::NoSuchRecord)?;
             fields.insert("territory".to_owned(), Value::Text(territory.to_owned()));
         }
         Ok(())

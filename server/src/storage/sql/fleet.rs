@@ -1,6 +1,6 @@
 //! SQL of devices, tickets, tokens, commands, receipts, shares and mutations.
 
-use super::{Row, Tx, blob, by_name, bytes, id, json, maybe_bytes, name_of, number, params, to_json};
+use super::{Param, Row, Tx, blob, by_name, bytes, id, json, maybe_bytes, name_of, number, params, to_json};
 use crate::admin::DeviceStatus;
 use crate::storage::{
     CommandState, FleetRead, FleetWrite, Notice, RefreshToken, Result, StorageError, StoredCommand,
@@ -8,6 +8,8 @@ use crate::storage::{
 };
 use roundsman_model::{DeviceId, DeviceSeq, UserId};
 use roundsman_protocol::keys::{DeviceKey, Thumbprint};
+use std::borrow::Cow;
+use std::fmt::Write;
 use uuid::Uuid;
 
 const STATUSES: [(DeviceStatus, &str); 8] = [
@@ -329,11 +331,22 @@ impl FleetWrite for Tx<'_> {
         Ok(())
     }
 
-    fn add_mutation(&mut self, device: DeviceId, mutation: &StoredMutation) -> Result<()> {
-        self.run(
-            "INSERT INTO mutation (device, seq, id, outcome) VALUES (?1, ?2, ?3, ?4)",
-            params![blob(&device.0), mutation.seq.0 as i64, blob(&mutation.id), to_json(&mutation.outcome)?],
-        )?;
+    fn add_mutations(&mut self, device: DeviceId, mutations: &[StoredMutation]) -> Result<()> {
+        for some in mutations.chunks(ROWS) {
+            let outcomes: Vec<String> = some.iter().map(|it| to_json(&it.outcome)).collect::<Result<_>>()?;
+            let mut sql = "INSERT INTO mutation (device, seq, id, outcome) VALUES".to_owned();
+            let mut columns = vec![Param::Blob(blob(&device.0))];
+            for (mutation, outcome) in some.iter().zip(&outcomes) {
+                let (comma, at) = (if columns.len() == 1 { "" } else { "," }, columns.len());
+                let _ = write!(sql, "{comma} (?1, ?{}, ?{}, ?{})", at + 1, at + 2, at + 3);
+                columns.extend([
+                    Param::Int(mutation.seq.0 as i64),
+                    Param::Blob(blob(&mutation.id)),
+                    Param::Text(Cow::Borrowed(outcome)),
+                ]);
+            }
+            self.run(&sql, &columns)?;
+        }
         Ok(())
     }
 
@@ -345,6 +358,9 @@ impl FleetWrite for Tx<'_> {
         Ok(())
     }
 }
+
+/// Rows that one statement adds.
+const ROWS: usize = 50;
 
 /// How long an expired access token is still known, so that its holder hears "expired" and not "unknown".
 const FORGET_TOKENS_MS: i64 = 30 * 24 * 3_600 * 1_000;

@@ -5,8 +5,8 @@ use super::{Row, Tx, blob, bytes, id, maybe_bytes, number, params};
 use crate::storage::{
     CheckedRecord, IntegrityRead, IntegrityWrite, LogFault, LogFinding, Result, StorageError, StoredRecord,
 };
-use roundsman_model::{Bucket, Rev, entity};
-use roundsman_protocol::integrity::{Sum, Sums, contents};
+use roundsman_model::{Bucket, Rev, Value, entity};
+use roundsman_protocol::integrity::{self, Sum, Sums, contents};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -23,12 +23,20 @@ fn sums_of(row: &Row<'_>) -> Result<Sums> {
 
 /// The hash of what a record holds, as every device of this version counts it.
 pub(crate) fn contents_of(record: &StoredRecord) -> Sum {
-    let fields = record.fields.clone();
-    let fields = match entity(&record.entity) {
-        Some(def) => def.tolerate(fields),
-        None => fields,
+    let Some(def) = entity(&record.entity) else {
+        return contents(&record.entity, record.id, record.rev, &record.fields);
     };
-    contents(&record.entity, record.id, record.rev, &fields)
+    let held = |(name, value): (&String, &Value)| {
+        let field = def.field(name)?;
+        Some((field.name, field.tolerate(value.clone())))
+    };
+    let held: Vec<(&str, Value)> = record.fields.iter().filter_map(held).collect();
+    integrity::contents_of(
+        &record.entity,
+        record.id,
+        record.rev,
+        held.iter().map(|(name, value)| (*name, value)),
+    )
 }
 
 /// What following a record has found.

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_attachments.sql"),
     include_str!("migrations/0008_abandoned_contents.sql"),
     include_str!("migrations/0009_rescued_photos.sql"),
+    include_str!("migrations/0010_starts.sql"),
 ];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.

@@ -236,10 +236,13 @@ fn work(storage: &dyn Storage) -> TestResult {
         tx.put_share(&StoredShare { device, share, stored_ms })?;
     }
     tx.remove_share(two)?;
-    for n in 1..=4 {
-        let outcome = Outcome::Applied { rev: Rev(n), conflicts: vec![] };
-        tx.add_mutation(one, &StoredMutation { seq: DeviceSeq(n), id: id(n.into()), outcome })?;
-    }
+    let mutations: Vec<_> = (1..=4)
+        .map(|n| {
+            let outcome = Outcome::Applied { rev: Rev(n), conflicts: vec![] };
+            StoredMutation { seq: DeviceSeq(n), id: id(n.into()), outcome }
+        })
+        .collect();
+    tx.add_mutations(one, &mutations)?;
 
     // Enrolments.
     for (n, begun_ms) in [(80, 10), (81, 30), (82, 20)] {
