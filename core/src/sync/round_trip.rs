@@ -55,7 +55,8 @@ impl Syncer<'_> {
         index(store, progress).await?;
         let (mut next, mut most) = (Next::Ask, MAX_MUTATIONS);
         while !matches!(next, Next::Nothing) {
-            next = match self.turn(store, next, most, progress, report).await {
+            // On the heap: whoever waits for a sync would hold all of it otherwise.
+            next = match Box::pin(self.turn(store, next, most, progress, report)).await {
                 // Large ones together, or a server of before that takes fewer.
                 Err(error) if error.server_code() == Some(ErrorCode::TooLarge) && most > 1 => {
                     most /= 2;
