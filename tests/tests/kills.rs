@@ -68,9 +68,10 @@ async fn no_acknowledged_visit_is_lost_or_doubled_by_kills() {
 
     let mut promised = BTreeMap::new();
     let mut syncs = 0;
-    // Spread over the first 130 ms of work, in steps that share no factor with the work's own rhythm.
+    // Spread over the first 300 ms of work, in which a slow machine gets through a sync, in steps that share no factor with the
+    // work's own rhythm.
     for round in 0..kills {
-        let delay = Duration::from_micros((round as u64 * 7_919) % 130_000);
+        let delay = Duration::from_micros((round as u64 * 7_919) % 300_000);
         syncs += killed_day(&folder, &format!("round{round}"), delay, &mut promised);
     }
     let drained = phone(&folder, &["drain"]).status().expect("the phone starts");
