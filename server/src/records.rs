@@ -128,17 +128,27 @@ pub(crate) fn store(
     Ok(())
 }
 
-/// Removes a record and returns the version of its removal. What it held is kept for a while.
+/// Removes a record and what is attached to it, and returns the version of its removal. What they held is kept for a while.
 pub(crate) fn remove(
     tx: &mut dyn WriteTx,
     record: StoredRecord,
     by: Option<UserId>,
     at_ms: i64,
 ) -> Result<Rev> {
-    let rev = record.rev.next();
-    let kept = StoredRecord { rev, removed: true, ..record.clone() };
-    tx.keep_removal(&StoredRemoval { record: kept, at_ms, by })?;
     attachments::go_away(tx, record.id, by, at_ms)?;
+    remove_one(tx, record, by, at_ms, false)
+}
+
+/// Removes a record alone. `along` is whether it goes with the one that it is attached to.
+pub(crate) fn remove_one(
+    tx: &mut dyn WriteTx,
+    record: StoredRecord,
+    by: Option<UserId>,
+    at_ms: i64,
+    along: bool,
+) -> Result<Rev> {
+    let kept = StoredRecord { rev: record.rev.next(), removed: true, ..record.clone() };
+    tx.keep_removal(&StoredRemoval { record: kept, at_ms, by, along })?;
     strike(tx, record)
 }
 
@@ -148,8 +158,7 @@ pub(crate) fn restore(
     def: &EntityDef,
     removal: StoredRemoval,
 ) -> Result<std::result::Result<Rev, RuleError>> {
-    let StoredRemoval { record, at_ms, .. } = removal;
-    let mut record = in_kind(def, record)?;
+    let mut record = in_kind(def, removal.record)?;
     if let Err(taken) = code_is_free(tx, def, record.id, &record.fields)? {
         return Ok(Err(taken));
     }
@@ -157,7 +166,7 @@ pub(crate) fn restore(
     tx.put_record(&record, &index_text(def, &record.fields))?;
     tx.append_log(&record.bucket, def.name, record.id, LogEntry::Put)?;
     tx.forget_removal(def.name, record.id)?;
-    attachments::return_with(tx, record.id, at_ms)?;
+    attachments::return_with(tx, record.id)?;
     Ok(Ok(record.rev))
 }
 

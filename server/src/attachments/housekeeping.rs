@@ -2,7 +2,7 @@
 
 use super::contents::all_of;
 use crate::app::App;
-use crate::records::{load, remove, restore};
+use crate::records::{load, remove_one, restore};
 use crate::refusal::Refusal;
 use crate::storage::{LogEntry, Result, StorageError, StoredRecord, Waste, WriteTx};
 use crate::worker::work;
@@ -43,16 +43,16 @@ pub(crate) fn go_along(tx: &mut dyn WriteTx, record: &StoredRecord) -> Result<()
 pub(crate) fn go_away(tx: &mut dyn WriteTx, record: Uuid, by: Option<UserId>, at_ms: i64) -> Result<()> {
     for found in tx.attachments_of(record)? {
         if let Some(attached) = load(tx, Attachment::DEF, found.id)? {
-            remove(tx, attached, by, at_ms)?;
+            remove_one(tx, attached, by, at_ms, true)?;
         }
     }
     Ok(())
 }
 
-/// Brings back what went with a record at that time; what was removed by itself before stays removed.
-pub(crate) fn return_with(tx: &mut dyn WriteTx, record: Uuid, at_ms: i64) -> Result<()> {
+/// Brings back what went along with a record; what was removed by itself stays removed.
+pub(crate) fn return_with(tx: &mut dyn WriteTx, record: Uuid) -> Result<()> {
     for removal in tx.removed_attachments_of(record)? {
-        if removal.at_ms == at_ms {
+        if removal.along {
             restore(tx, Attachment::DEF, removal)?.map_err(|_| StorageError::Damaged("attachment"))?;
         }
     }

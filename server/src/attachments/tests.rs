@@ -311,6 +311,38 @@ async fn attachments_go_with_their_customer_come_back_with_it_and_are_erased_wit
     Ok(())
 }
 
+/// The office removes the customer before it hears of that, or after, or in the same moment.
+#[tokio::test]
+async fn what_its_author_removed_does_not_come_back_with_the_customer() -> TestResult {
+    let mut stage = Stage::new(AttachmentLimits::default())?;
+    let content = photo(500);
+    let (boss, customer) = (stage.org.boss, stage.customer);
+    let [kept, before, later] = [(); 3].map(|()| stage.describe(500, sha256(&[&content])));
+    let [kept, before, later] = [kept?.0, before?.0, later?.0];
+    for id in [kept, before, later] {
+        stage.send_all(id, &content).await?;
+    }
+    let change = stage.phone.delete("attachment", before);
+    stage.phone.sync(&[change])?;
+    stage.org.admin.remove_customer(boss, customer)?;
+    stage.org.wait(TimeDelta::minutes(1));
+    stage.phone = stage.org.phone(stage.rep)?;
+    let change = stage.phone.delete("attachment", later);
+    let frames = stage.phone.sync(&[change])?;
+    let taken = |frame: &Frame| matches!(frame, Frame::Result(result) if matches!(result.outcome, Outcome::Applied { .. }));
+    assert!(frames.iter().any(taken), "both wanted the same");
+    stage.org.admin.restore_customer(boss, customer)?;
+    assert!(stage.fetch(&stage.phone, kept, 0).await? == content);
+    for id in [before, later] {
+        assert_eq!(code(stage.fetch(&stage.phone, id, 0).await), Some(ErrorCode::NotFound));
+        assert!(
+            stage.app().storage.read()?.removal("attachment", id)?.is_some(),
+            "it can be brought back by itself"
+        );
+    }
+    Ok(())
+}
+
 /// The rep was without signal while the office removed what the photo belongs to.
 #[tokio::test]
 async fn content_of_what_was_removed_is_taken_and_there_when_that_is_brought_back() -> TestResult {

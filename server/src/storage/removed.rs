@@ -13,6 +13,8 @@ pub struct StoredRemoval {
     pub at_ms: i64,
     /// Who removed it; `None` for the server itself.
     pub by: Option<UserId>,
+    /// Whether it went along with the record that it is attached to, and comes back with that.
+    pub along: bool,
 }
 
 /// Reading them.

@@ -364,8 +364,14 @@ impl<'a> Author<'a> {
         let Some(record) = before else {
             // Somebody else was first: both wanted the same.
             let removal = self.removal(tx, def, mutation)?.ok_or(RuleError::NoSuchRecord)?;
-            self.may_delete(def, &def.admit(removal.record.fields)?)?;
-            return Ok(Outcome::Applied { rev: removal.record.rev, conflicts: vec![] });
+            self.may_delete(def, &def.admit(removal.record.fields.clone())?)?;
+            let rev = removal.record.rev;
+            if removal.along {
+                // Nor does it come back with what it went along with.
+                let (at_ms, by) = (self.now.timestamp_millis(), Some(self.user.id));
+                tx.keep_removal(&StoredRemoval { at_ms, by, along: false, ..removal })?;
+            }
+            return Ok(Outcome::Applied { rev, conflicts: vec![] });
         };
         self.may_delete(def, &record.fields)?;
         let rev = records::remove(tx, record, Some(self.user.id), self.now.timestamp_millis())?;

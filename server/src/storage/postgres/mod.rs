@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_abandoned_contents.sql"),
     include_str!("migrations/0006_rescued_photos.sql"),
     include_str!("migrations/0007_starts.sql"),
+    include_str!("migrations/0008_removed_along.sql"),
 ];
 
 /// Takes the place of the one writer until the transaction ends. The lock is of the schema: other organisations in other

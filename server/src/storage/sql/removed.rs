@@ -6,7 +6,7 @@ use crate::storage::{RemovedRead, RemovedWrite, Result, StoredRecord, StoredRemo
 use roundsman_model::{Bucket, Rev, UserId};
 use uuid::Uuid;
 
-pub(super) const REMOVED: &str = "entity, id, rev, bucket, at_ms, \"by\", fields, marks";
+pub(super) const REMOVED: &str = "entity, id, rev, bucket, at_ms, \"by\", along, fields, marks";
 
 pub(super) fn removal(row: &Row<'_>) -> Result<StoredRemoval> {
     let by = maybe_bytes(row, "by")?;
@@ -22,6 +22,7 @@ pub(super) fn removal(row: &Row<'_>) -> Result<StoredRemoval> {
         },
         at_ms: row.get("at_ms")?,
         by: by.map(|bytes| UserId(Uuid::from_bytes(bytes))),
+        along: row.get("along")?,
     })
 }
 
@@ -56,10 +57,11 @@ impl RemovedWrite for Tx<'_> {
     fn keep_removal(&mut self, removal: &StoredRemoval) -> Result<()> {
         let record = &removal.record;
         self.run(
-            "INSERT INTO removed (entity, id, rev, bucket, at_ms, \"by\", fields, marks)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO removed (entity, id, rev, bucket, at_ms, \"by\", along, fields, marks)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (entity, id) DO UPDATE SET rev = excluded.rev, bucket = excluded.bucket,
-             at_ms = excluded.at_ms, \"by\" = excluded.\"by\", fields = excluded.fields, marks = excluded.marks",
+             at_ms = excluded.at_ms, \"by\" = excluded.\"by\", along = excluded.along, fields = excluded.fields,
+             marks = excluded.marks",
             params![
                 record.entity,
                 blob(&record.id),
@@ -67,6 +69,7 @@ impl RemovedWrite for Tx<'_> {
                 record.bucket.0,
                 removal.at_ms,
                 removal.by.as_ref().map(|by| blob(&by.0)),
+                removal.along,
                 to_json(&record.fields)?,
                 to_json(&record.marks)?
             ],

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_abandoned_contents.sql"),
     include_str!("migrations/0009_rescued_photos.sql"),
     include_str!("migrations/0010_starts.sql"),
+    include_str!("migrations/0011_removed_along.sql"),
 ];
 
 /// How long to wait for another process, the command line on the same machine, that is writing.

@@ -433,10 +433,10 @@ fn work(storage: &dyn Storage) -> TestResult {
     // What was removed, and collisions that stand.
     for (n, at_ms, by) in [(50, 1, None), (51, 5, Some(UserId(id(1)))), (52, 5, None), (53, 9, None)] {
         let record = StoredRecord { removed: true, rev: Rev(2), ..customer(n, "old", "Old") };
-        tx.keep_removal(&StoredRemoval { record, at_ms, by })?;
+        tx.keep_removal(&StoredRemoval { record, at_ms, by, along: n == 52 })?;
     }
     let again = StoredRecord { removed: true, rev: Rev(4), ..customer(51, "old", "Older") };
-    tx.keep_removal(&StoredRemoval { record: again, at_ms: 6, by: None })?;
+    tx.keep_removal(&StoredRemoval { record: again, at_ms: 6, by: None, along: true })?;
     tx.forget_removal("customer", id(53))?;
     assert_eq!(tx.forget_removals_before(5)?, 1);
     for (n, of, removed) in [(35, 30, false), (36, 30, true), (37, 31, false), (38, 30, false)] {
