@@ -140,8 +140,10 @@ impl World {
         for (record, (rev, stands)) in book.turned() {
             let there = buckets.values().any(|rows| rows.contains_key(&record));
             if there != stands {
-                let what =
-                    format!("{record} stands: {there}; its last turn made that {stands}, in version {rev}");
+                let what = format!(
+                    "{record} stands: {there}; its last turn made that {stands}, in version {rev}; {}",
+                    book.history(record)
+                );
                 book.find("removals_hold", what);
             }
         }

@@ -10,6 +10,7 @@ use roundsman_protocol::attachment::UploadAnswer;
 use roundsman_protocol::sync::{Change, Frame, Head, Mutation, Outcome};
 use roundsman_server::simulation::Scope;
 use roundsman_testkit::{Answers, TestServer};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,10 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use uuid::Uuid;
 
 /// What did not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The invariant's name.
-    pub invariant: &'static str,
+    pub invariant: String,
     /// What was seen.
     pub what: String,
 }
@@ -123,7 +124,7 @@ impl Book {
     }
 
     pub(super) fn find(&mut self, invariant: &'static str, what: String) {
-        self.findings.push(Finding { invariant, what });
+        self.findings.push(Finding { invariant: invariant.to_owned(), what });
     }
 
     /// How the records stand that were ever removed: their version since the last turn, and whether they are there.
@@ -142,6 +143,16 @@ impl Book {
             }
         }
         last
+    }
+
+    /// What was sent about a record, for a report.
+    pub(super) fn history(&self, record: Uuid) -> String {
+        let sent = self.sent.iter().filter(|(_, sent)| sent.record == record);
+        let lines = sent.map(|((device, seq), sent)| {
+            let Sent { change, base, first, outcome, .. } = sent;
+            format!("{first}: device {device}, change {seq}, {change:?} over {base:?}: {outcome:?}")
+        });
+        lines.collect::<Vec<_>>().join("; ")
     }
 
     /// The server's answer to a part of a content.

@@ -19,8 +19,9 @@ mod template;
 mod world;
 
 pub use journal::Finding;
-pub use run::{Progress, Summary, play_all};
+pub use run::{Player, Progress, Summary, play_all, play_by};
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -120,7 +121,7 @@ impl FromStr for Bug {
 }
 
 /// What came of a seed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Played {
     /// The seed.
     pub seed: u64,
@@ -135,7 +136,7 @@ pub struct Played {
 }
 
 /// What happened, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Operations.
     pub operations: u64,

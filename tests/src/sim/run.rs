@@ -1,4 +1,4 @@
-//! Many seeds, on several threads.
+//! Many seeds, several at a time.
 
 use super::{Counts, Played, Settings, play};
 use std::sync::Mutex;
@@ -29,7 +29,19 @@ pub struct Summary {
     pub took: Duration,
 }
 
-/// Plays so many seeds from the first one on, on so many threads; ends early after `enough` that found something.
+/// Plays seeds, one after the other.
+pub trait Player: Send {
+    /// Plays this one.
+    fn play(&mut self, seed: u64) -> Played;
+}
+
+impl<F: FnMut(u64) -> Played + Send> Player for F {
+    fn play(&mut self, seed: u64) -> Played {
+        self(seed)
+    }
+}
+
+/// Plays these seeds on so many threads of this process; ends early after `enough` that found something.
 pub fn play_all(
     seeds: std::ops::Range<u64>,
     settings: Settings,
@@ -37,19 +49,31 @@ pub fn play_all(
     enough: usize,
     progress: &dyn Progress,
 ) -> Summary {
+    let players = (0..threads.max(1)).map(|_| move |seed| play(seed, settings)).collect();
+    play_by(players, seeds, enough, progress)
+}
+
+/// Has these seeds played by these players, of which each takes the next one when it is done; ends early after `enough`
+/// that found something.
+pub fn play_by<P: Player>(
+    players: Vec<P>,
+    seeds: std::ops::Range<u64>,
+    enough: usize,
+    progress: &dyn Progress,
+) -> Summary {
     let began = Instant::now();
-    let (next, end) = (AtomicU64::new(seeds.start), seeds.end);
-    let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let all = Mutex::new((Counts::default(), Vec::new()));
+    let (next, end) = (&AtomicU64::new(seeds.start), seeds.end);
+    let (done, stop) = (&AtomicU64::new(0), &AtomicBool::new(false));
+    let all = &Mutex::new((Counts::default(), Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
+        for mut player in players {
+            scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
                     if seed >= end || stop.load(Ordering::SeqCst) {
                         return;
                     }
-                    let played = play(seed, settings);
+                    let played = player.play(seed);
                     let number = done.fetch_add(1, Ordering::SeqCst) + 1;
                     progress.played(&played, number);
                     let mut all = all.lock().expect("nothing panics while it is held");
@@ -62,7 +86,8 @@ pub fn play_all(
             });
         }
     });
-    let (counts, mut failed) = all.into_inner().expect("nothing panicked");
+    let mut all = all.lock().expect("nothing panicked");
+    let (counts, mut failed) = (all.0, std::mem::take(&mut all.1));
     failed.sort_by_key(|played| played.seed);
-    Summary { seeds: done.into_inner(), counts, failed, took: began.elapsed() }
+    Summary { seeds: done.load(Ordering::SeqCst), counts, failed, took: began.elapsed() }
 }
