@@ -4,7 +4,7 @@ use super::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const PAGE: u64 = 4_096;
 const LOG_PAGES: i64 = 4_000;
 
 /// Pages in the log at which a sync moves them into the database.
-const MANY_LOG_PAGES: u64 = 500;
+const MANY_LOG_PAGES: i64 = 500;
 
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 128;
@@ -97,11 +97,17 @@ pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
 
 /// Moves what it can of a log that has grown into the database, while others read and write.
 pub(super) fn catch_up(connection: &Connection) -> Result<(), StoreError> {
-    let log = connection.path().map(|path| fs::metadata(beside(Path::new(path), "-wal")));
-    if log.is_some_and(|log| log.is_ok_and(|log| log.len() > MANY_LOG_PAGES * PAGE)) {
+    if waiting_pages(connection)? > MANY_LOG_PAGES {
         connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
     }
     Ok(())
+}
+
+/// Pages in the log that are not in the database yet. The length of its file does not say: it stays what it ever was. And
+/// the first write to a log of which all was moved begins it anew, for which it goes to the disk once more.
+pub(super) fn waiting_pages(connection: &Connection) -> Result<i64, StoreError> {
+    let pages = |row: &Row<'_>| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?);
+    Ok(connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], pages)?)
 }
 
 /// Encrypts every page anew, in one transaction. Until the log has been moved into the database, pages of the old key
@@ -130,7 +136,8 @@ fn connect(path: &Path, key: &str, closed: &Arc<AtomicBool>, salted: bool) -> Re
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // On phones SQLCipher's log goes to the system's.
-    connection.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON")?;
+    connection.execute_batch("PRAGMA cipher_log_level = NONE")?;
+    connection.pragma_update(None, "cipher_memory_security", wipes_memory())?;
     // Another SQLite may have won at link time; it knows no such pragma and answers with nothing.
     connection
         .query_row("PRAGMA cipher_version", [], |row| row.get::<_, String>(0))
@@ -146,6 +153,15 @@ fn connect(path: &Path, key: &str, closed: &Arc<AtomicBool>, salted: bool) -> Re
     })?;
     harden(&mut connection, closed)?;
     Ok(connection)
+}
+
+/// Whether what SQLite frees is wiped. Always, but in a simulation, which looks at files and would take a tenth longer.
+fn wipes_memory() -> bool {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::is_entered() {
+        return false;
+    }
+    true
 }
 
 fn harden(connection: &mut Connection, closed: &Arc<AtomicBool>) -> Result<(), StoreError> {

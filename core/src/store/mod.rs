@@ -184,6 +184,10 @@ impl Store {
     /// [`StoreError::Closed`].
     pub fn close(&self) {
         self.pool.close();
+        // One that stays is no harm, and goes when the store is opened.
+        if let Err(error) = self.sealed.close() {
+            tracing::warn!(%error, "a segment of the sealed outbox that is done with could not be removed");
+        }
     }
 
     /// Calls the observer after each commit that changed something, until the subscription is dropped.
@@ -324,6 +328,25 @@ mod tests {
         assert_holds(&store, 0);
         store.write(|edits| add(edits, 1)).unwrap();
         assert_holds(&store, 1);
+    }
+
+    /// The file of the log stays as long as it ever was.
+    #[test]
+    fn a_log_is_moved_into_the_database_when_it_has_grown_and_not_because_its_file_is_long() {
+        let (_dir, _, store) = store();
+        let waiting = || store.pool.read(connection::waiting_pages).unwrap();
+        let many = "CREATE TABLE filler (x BLOB); INSERT INTO filler
+                    WITH RECURSIVE n(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM n LIMIT 600)
+                    SELECT zeroblob(4000) FROM n";
+        store.write(|edits| edits.connection.execute_batch(many).map_err(StoreError::from)).unwrap();
+        assert!(waiting() > 600);
+        store.catch_up().unwrap();
+        assert_eq!(waiting(), 0);
+        store.write(|edits| add(edits, 1)).unwrap();
+        let few = waiting();
+        assert!(few > 0);
+        store.catch_up().unwrap();
+        assert_eq!(waiting(), few);
     }
 
     #[test]
