@@ -44,6 +44,12 @@ impl Disk for CopiedDisk {
         self.copy(RealDisk.write_sync(path, bytes))
     }
 
+    fn rewrite_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        let there = RealDisk.rewrite_sync(path, bytes)?;
+        self.copy(Ok(()))?;
+        Ok(there)
+    }
+
     fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.copy(RealDisk.append_sync(path, bytes))
     }

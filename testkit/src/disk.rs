@@ -82,6 +82,14 @@ impl FaultyDisk {
     }
 }
 
+/// The first half of the bytes, over what is there.
+fn half_over(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let Some(mut mixture) = RealDisk.read(path)? else { return Ok(()) };
+    let half = bytes.len() / 2;
+    mixture.splice(..half.min(mixture.len()), bytes[..half].iter().copied());
+    RealDisk.rewrite_sync(path, &mixture).map(drop)
+}
+
 fn broken() -> io::Error {
     io::Error::other("the disk fails as planned")
 }
@@ -100,6 +108,16 @@ impl Disk for FaultyDisk {
             return Err(error);
         }
         RealDisk.write_sync(path, bytes)
+    }
+
+    fn rewrite_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        if let Err((half, error)) = self.writes() {
+            if half {
+                half_over(path, bytes)?;
+            }
+            return Err(error);
+        }
+        RealDisk.rewrite_sync(path, bytes)
     }
 
     fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

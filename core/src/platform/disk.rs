@@ -19,6 +19,14 @@ pub trait Disk: Send + Sync {
     /// The file holds anything from nothing to all of the bytes then.
     fn write_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
+    /// Writes the bytes over those of a file that is there, cuts it to their length and brings it to the disk. Says whether
+    /// it was there; a link is left alone, as if it were not. Where the length stays, the file system has nothing else to
+    /// write, which makes it the cheapest of all ways to the disk.
+    ///
+    /// # Errors
+    /// The file holds any mixture of the old and the new bytes then.
+    fn rewrite_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<bool>;
+
     /// Adds bytes to the end of a file, which is created if it is missing, and brings them to the disk. Only its owner
     /// may read it.
     ///
@@ -138,6 +146,17 @@ impl Disk for RealDisk {
         let mut file = owner_only(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
         file.write_all(bytes)?;
         file.sync_all()
+    }
+
+    fn rewrite_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        let Some(mut file) = open_own(path)? else { return Ok(false) };
+        file.write_all(bytes)?;
+        let length = bytes.len() as u64;
+        if file.metadata()?.len() != length {
+            file.set_len(length)?;
+        }
+        file.sync_data()?;
+        Ok(true)
     }
 
     fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -282,6 +301,7 @@ mod tests {
         RealDisk.remove(&path)?;
         RealDisk.truncate(&path)?;
         RealDisk.overwrite_sync(&path)?;
+        assert!(!RealDisk.rewrite_sync(&path, b"new")?);
         assert!(RealDisk.list(&path)?.is_empty());
         Ok(())
     }
@@ -297,6 +317,19 @@ mod tests {
         assert_eq!(RealDisk.read(&path)?.as_deref(), Some([0; 5].as_slice()));
         RealDisk.truncate(&path)?;
         assert_eq!(RealDisk.read(&path)?.as_deref(), Some([].as_slice()));
+        assert_eq!(RealDisk.list(dir.path())?, [path]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_rewritten_has_the_new_bytes_and_no_others() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("a");
+        RealDisk.write_sync(&path, b"old")?;
+        for bytes in [b"the same".as_slice(), b"a length", b"less", b"", b"and more again"] {
+            assert!(RealDisk.rewrite_sync(&path, bytes)?);
+            assert_eq!(RealDisk.read(&path)?.as_deref(), Some(bytes));
+        }
         assert_eq!(RealDisk.list(dir.path())?, [path]);
         Ok(())
     }
@@ -359,6 +392,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), dir.path().join("folder"))?;
         RealDisk.truncate(&link)?;
         RealDisk.overwrite_sync(&link)?;
+        assert!(!RealDisk.rewrite_sync(&link, b"mine")?);
         assert_eq!(RealDisk.list(dir.path())?, [dir.path().join("folder"), link.clone()]);
         RealDisk.remove(&link)?;
         assert_eq!(fs::read(&sentinel)?, b"private photo");

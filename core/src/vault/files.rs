@@ -175,7 +175,10 @@ impl Pair {
     pub(super) fn store(&mut self, folder: &Folder<'_>, body: &[u8]) -> Result<(), VaultError> {
         let (at, generation) = (1 - self.at, self.generation + 1);
         let bytes = folder.seal(self.sort, generation, body)?;
-        folder.disk.replace(folder.dir, self.names[at], &bytes)?;
+        // Over the state before the present one: a write that is cut off leaves that one, whose file nobody touches.
+        if !folder.disk.rewrite_sync(&folder.path(self.names[at]), &bytes)? {
+            folder.disk.replace(folder.dir, self.names[at], &bytes)?;
+        }
         (self.at, self.generation, self.even) = (at, generation, false);
         Ok(())
     }

@@ -126,6 +126,19 @@ impl Disk for FaultyDisk {
         RealDisk.write_sync(path, bytes)
     }
 
+    fn rewrite_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        if let Err((half, error)) = self.write_call() {
+            if let Some(mut mixture) = RealDisk.read(path)?.filter(|_| half) {
+                let half = bytes.len() / 2;
+                mixture.splice(..half.min(mixture.len()), bytes[..half].iter().copied());
+                RealDisk.rewrite_sync(path, &mixture)?;
+            }
+            return Err(error);
+        }
+        RealDisk.rewrite_sync(path, bytes)
+    }
+
     fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         if let Err((half, error)) = self.write_call() {
             if half {

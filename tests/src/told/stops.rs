@@ -73,6 +73,11 @@ impl Disk for Stops {
         RealDisk.write_sync(path, bytes)
     }
 
+    fn rewrite_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        self.step("write over", path)?;
+        RealDisk.rewrite_sync(path, bytes)
+    }
+
     fn append_sync(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.step("append to", path)?;
         RealDisk.append_sync(path, bytes)
