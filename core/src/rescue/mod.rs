@@ -34,6 +34,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+/// Bytes below which a segment goes on to be used when its changes were sent: about a hundred of them.
+const SMALL: usize = 64 * 1024;
+
 /// Whose changes they are, and who may read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealTo {
@@ -74,6 +77,8 @@ struct Open {
     head: Vec<u8>,
     bytes: usize,
     changes: usize,
+    /// Whether none of its changes was unsent when it was last looked at, and none was added since.
+    idle: bool,
 }
 
 impl SealedOutbox {
@@ -171,15 +176,36 @@ impl SealedOutbox {
         self.take_back(&mut state, commit)
     }
 
-    /// Removes the segments that hold no change which is still unsent.
+    /// Removes the segments that hold no change which is still unsent. A small one that takes the next change stays until
+    /// [`close`](Self::close): to make a file takes longer than to add to one, and a rep waits for it.
     ///
     /// # Errors
     /// The disk failed. Some of them may still be there.
     pub fn retain(&self, unsent: impl Fn(Uuid) -> bool) -> Result<(), SealedError> {
         let mut state = self.state();
         let idle = |summary: &Summary| !summary.changes.iter().any(|(change, _)| unsent(*change));
-        let done: Vec<Uuid> =
+        let mut done: Vec<Uuid> =
             state.segments.iter().filter(|(_, summary)| idle(summary)).map(|(id, _)| *id).collect();
+        if let Some(open) = &mut state.open {
+            open.idle = done.contains(&open.segment);
+            if open.bytes < SMALL {
+                done.retain(|segment| *segment != open.segment);
+            }
+        }
+        self.remove(&mut state, done)
+    }
+
+    /// Removes the segment that takes the next change, if none of its changes is unsent. The next change begins a new one.
+    ///
+    /// # Errors
+    /// The disk failed. It may still be there.
+    pub fn close(&self) -> Result<(), SealedError> {
+        let mut state = self.state();
+        let idle = state.open.take().filter(|open| open.idle);
+        self.remove(&mut state, idle.map(|open| open.segment).into_iter().collect())
+    }
+
+    fn remove(&self, state: &mut State, done: Vec<Uuid>) -> Result<(), SealedError> {
         if done.is_empty() {
             return Ok(());
         }
@@ -231,6 +257,7 @@ impl SealedOutbox {
         }
         open.bytes += bytes.len();
         open.changes += sealed;
+        open.idle = false;
         let (done, rest) = changes.split_at(sealed);
         let summary = segments.entry(open.segment).or_default();
         summary.changes.extend(done.iter().map(|(change, _)| (*change, commit)));
@@ -243,7 +270,7 @@ impl SealedOutbox {
         let head = SegmentHead { org: self.to.org, device: self.to.device, segment };
         let (sealer, head) =
             Sealer::begin(*seed, &self.to.rescue_key, &head).map_err(|_| SealedError::Key)?;
-        Ok(Open { segment, sealer, head, bytes: 0, changes: 0 })
+        Ok(Open { segment, sealer, head, bytes: 0, changes: 0, idle: false })
     }
 
     fn take_back(&self, state: &mut State, commit: u64) -> Result<(), SealedError> {
