@@ -59,6 +59,11 @@ impl AuditTrail {
         }
     }
 
+    /// Whether anything waits to be recorded.
+    pub(crate) fn waits(&self) -> bool {
+        !self.gathered().is_empty()
+    }
+
     fn gather(&self, action: Action, object: Option<(&str, Uuid)>) {
         let now = self.clock.now();
         let mut gathered = self.gathered();

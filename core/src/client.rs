@@ -463,6 +463,9 @@ impl Inner {
 
     /// Records what was looked at, so that the next report has it.
     async fn gathered(&self) -> Result<(), Error> {
+        if !self.audit.waits() {
+            return Ok(());
+        }
         let audit = Arc::clone(&self.audit);
         blocking(move || {
             audit.flush();
@@ -473,6 +476,9 @@ impl Inner {
 
     /// Records what commands have done.
     async fn note(&self, events: &[DeviceEvent]) -> Result<(), Error> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let (audit, events) = (Arc::clone(&self.audit), events.to_vec());
         blocking(move || {
             for event in events {

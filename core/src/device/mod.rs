@@ -219,6 +219,12 @@ impl Device {
         }
     }
 
+    /// Whether [`take`](Self::take) has nothing of this answer to do that could not wait until its rows are stored: it
+    /// asks for nothing, and the phone is in use.
+    pub fn may_wait(&self, answer: &CheckinAnswer) -> bool {
+        brings_only_a_lease(answer) && self.vault.state() == VaultState::Ready
+    }
+
     /// The segments of the sealed outbox that the server should get now, in a lock or a wipe. None before and after.
     ///
     /// # Errors
@@ -290,7 +296,7 @@ impl Device {
     ) -> Result<(), VaultError> {
         let mut ended = self.ended(answer.nonce.as_deref());
         // The lease is stored with the end of the turn, if it is all that the answer brings: one write in place of two.
-        if !(brings_only_a_lease(answer) && self.vault.state() == VaultState::Ready) {
+        if !self.may_wait(answer) {
             self.end_turn(ended.take());
         }
         let mut commands = answer.commands.as_slice();

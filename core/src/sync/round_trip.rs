@@ -52,7 +52,6 @@ impl Syncer<'_> {
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<(), Error> {
-        index(store, progress).await?;
         let (mut next, mut most) = (Next::Ask, MAX_MUTATIONS);
         while !matches!(next, Next::Nothing) {
             // On the heap: whoever waits for a sync would hold all of it otherwise.
@@ -189,21 +188,37 @@ impl Syncer<'_> {
             Next::Answer(asked) => *asked,
             _ => {
                 cancelled(progress)?;
-                let ask = on(store, move |store| {
-                    Ok(Ask {
-                        batch: Batch::read(store, DeviceSeq(0), most)?,
-                        cursors: store.cursors()?,
-                        unsent: store.unsent_count()?,
-                        told: store.differences()?,
-                        buckets: None,
-                    })
-                });
-                let ask = ask.await?;
-                let device = self.report(Some(ask.unsent)).await?;
+                let (ask, device) = loop {
+                    match self.prepare(store, most).await? {
+                        Some(prepared) => break prepared,
+                        None => index(store, progress).await?,
+                    }
+                };
                 self.ask(store, ask, device, progress, report).await?
             }
         };
         self.take_answer(store, asked, progress, report).await
+    }
+
+    /// What a request says, the device's report with it; nothing while a search index is to be made whole. All in one
+    /// go: to hand work to another thread takes about as long as the reading.
+    async fn prepare(&self, store: &Arc<Store>, most: usize) -> Result<Option<(Ask, Checkin)>, Error> {
+        let (store, device) = (Arc::clone(store), Arc::clone(self.device));
+        let prepared = blocking(move || {
+            if store.is_indexing()? {
+                return Ok(None);
+            }
+            let ask = Ask {
+                batch: Batch::read(&store, DeviceSeq(0), most)?,
+                cursors: store.cursors()?,
+                unsent: store.unsent_count()?,
+                told: store.differences()?,
+                buckets: None,
+            };
+            let checkin = device.report(Some(ask.unsent))?;
+            Ok(Some((ask, checkin)))
+        });
+        Ok(prepared.await?.map(|(ask, checkin)| (ask, self.with_commit(checkin))))
     }
 
     /// Sends what is unsent, and waits until the server has begun to answer.
@@ -312,9 +327,30 @@ impl Syncer<'_> {
         Ok(if more? { Next::Ask } else { Next::Answer(Box::new(asked?)) })
     }
 
-    /// Carries out an answer frame by frame, and says whether another request is to follow. If `taking` waits still when
-    /// this returns, all but the device's frame is in it.
+    /// Carries out an answer, and says whether another request is to follow. If `taking` waits still when this returns, all
+    /// but the device's frame is in it.
     async fn take_frames(
+        &self,
+        store: &Arc<Store>,
+        answer: &mut Response,
+        unsent: u64,
+        taking: &mut Taking,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
+        let taken = self.take_each_frame(store, answer, unsent, taking, progress, report).await;
+        // Of an answer that was cut off too: on a line that never holds for long a lease must not end.
+        let Some(answer) = taking.device.take() else { return taken };
+        let events = match self.take(answer, Some(unsent)).await {
+            Err(_) if taken.is_err() => return taken,
+            events => events?,
+        };
+        let stop = events.iter().any(DeviceEvent::closes);
+        report.events.extend(events);
+        taken.map(|more| more && !stop)
+    }
+
+    async fn take_each_frame(
         &self,
         store: &Arc<Store>,
         answer: &mut Response,
@@ -362,6 +398,11 @@ impl Syncer<'_> {
                 }
                 Line::End { .. } if taking.waits && taking.is_whole() => {
                     ended = true;
+                    continue;
+                }
+                // Whoever looks at a list waits for the rows.
+                Line::Device(answer) if self.device.may_wait(&answer) => {
+                    taking.device = Some(answer);
                     continue;
                 }
                 Line::Device(answer) => {
@@ -520,9 +561,11 @@ impl Syncer<'_> {
 
     async fn report(&self, unsent: Option<u64>) -> Result<Checkin, Error> {
         let device = Arc::clone(self.device);
-        let checkin = blocking(move || device.report(unsent).map_err(Error::from)).await?;
-        let commit = checkin.commit.max(self.commit);
-        Ok(Checkin { commit, ..checkin })
+        Ok(self.with_commit(blocking(move || device.report(unsent).map_err(Error::from)).await?))
+    }
+
+    fn with_commit(&self, checkin: Checkin) -> Checkin {
+        Checkin { commit: checkin.commit.max(self.commit), ..checkin }
     }
 
     async fn take(&self, answer: CheckinAnswer, unsent: Option<u64>) -> Result<Vec<DeviceEvent>, Error> {
@@ -653,6 +696,8 @@ struct Taking {
     cursors: BTreeMap<Bucket, Seq>,
     own: Own,
     results: Vec<MutationResult>,
+    /// The device's frame, if it asks for nothing.
+    device: Option<CheckinAnswer>,
     /// Buckets that something came of.
     paged: BTreeSet<Bucket>,
     /// Whether what comes is to wait until the answer was read, so that the next request can go before it is stored.
