@@ -119,6 +119,19 @@ pub fn gram_query(typed: &str) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(" AND "))
 }
 
+/// An FTS5 expression for a part of what [`gram_query`] finds: where a number ends with what was typed, or a word is just
+/// that. `None` for anything but one or two digits: almost every record has these somewhere, and an index would gather
+/// them all before it names the first.
+pub fn few_query(typed: &str) -> Option<String> {
+    let folded = fold(typed);
+    match runs(&folded).as_slice() {
+        [Run::Word(digits)] if digits.len() < GRAM && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(format!("(\"{digits}\" OR \"{MARK}{digits}\")"))
+        }
+        _ => None,
+    }
+}
+
 /// Whether terms of [`gram_text`] hold everything that was typed, as an index of them would find it.
 pub fn gram_holds(terms: &str, typed: &str) -> bool {
     let typed: String = typed.chars().take(MAX_QUERY).collect();
@@ -277,6 +290,8 @@ mod tests {
         let terms = gram_text(Customer::DEF, &fields);
         assert_eq!(terms, "#732 #328 #287 #870 #701 #01 #1 oak street 12 沈 沈 ");
         assert_eq!(gram_query("87").as_deref(), Some("(\"87\"* OR \"#87\"*)"));
+        assert_eq!(few_query("87 ").as_deref(), Some("(\"87\" OR \"#87\")"));
+        assert_eq!([few_query("870"), few_query("8 7"), few_query("a"), few_query("")], [const { None }; 4]);
         assert_eq!(gram_query("8701 oak").as_deref(), Some("(\"8701\"* OR \"#870 #701\") AND \"oak\"*"));
         assert_eq!(gram_query(" #  "), None);
         for typed in ["87", "8701", "oa 732", "沈沈", "1", "STREET 1", "7328701"] {

@@ -6,6 +6,7 @@ use super::schema::{Index, Table, table};
 use super::terms;
 use roundsman_model::{Entity, Value, search};
 use rusqlite::{Connection, ToSql, params};
+use std::collections::HashSet;
 use std::fmt::Write;
 use uuid::Uuid;
 
@@ -37,10 +38,19 @@ pub(crate) enum Order {
     Down,
 }
 
+/// What a search is for.
+struct Wanted<'a> {
+    table: &'static Table,
+    /// The field that hits are sorted by; those in which it begins with `begins` come first.
+    by: &'a str,
+    begins: String,
+    limit: usize,
+}
+
 impl Records<'_> {
     /// The record with this id.
     pub(crate) fn get<T: Entity>(&self, id: Uuid) -> Result<Option<T>, StoreError> {
-        rows::find(self.connection, table(T::DEF)?, id)?.map(typed).transpose()
+        rows::find(self.connection, table(T::DEF)?, id)?.map(typed_record).transpose()
     }
 
     /// How a record stands to the server's; `None` if there is no such record.
@@ -108,28 +118,82 @@ impl Records<'_> {
         let (Some(Index { name: index, .. }), Some(query)) = (&table.index, search::gram_query(typed)) else {
             return Ok(Vec::new());
         };
-        // What the index has not come to: nothing but while it is made anew.
-        let beyond = terms::look_through(self.connection, table, typed)?;
-        let beyond: Vec<String> = beyond.into_iter().take(HITS).map(|n| format!("({n})")).collect();
+        let wanted = Wanted { table, by, begins: search::fold(typed.trim()), limit };
+        let mut best = self.that_begin(&wanted)?;
+        if best.len() < limit {
+            let query = match search::few_query(typed) {
+                Some(few) if self.hits(index, &few)? == HITS => few,
+                _ => query,
+            };
+            // What the index has not come to: nothing but while it is made anew.
+            let beyond = terms::look_through(self.connection, table, typed)?;
+            let others = self.that_hold(&wanted, index, &query, &beyond)?;
+            let known: HashSet<i64> = best.iter().copied().collect();
+            best.extend(others.into_iter().filter(|n| !known.contains(n)));
+            best.truncate(limit);
+        }
+        let mut row = self.connection.prepare_cached(&format!("{} WHERE _n = ?1", table.select))?;
+        best.into_iter().map(|n| typed_record(row.query_row([n], |row| rows::read(table, row))?)).collect()
+    }
+
+    /// The first rows in which the field begins so, in order. None while its index waits for rows: then all would have to
+    /// be looked at.
+    fn that_begin(&self, wanted: &Wanted<'_>) -> Result<Vec<i64>, StoreError> {
+        let Wanted { table, by, begins, limit } = wanted;
+        let name = table.def.name;
+        let index = "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1";
+        if !self.connection.prepare_cached(index)?.exists([format!("{name}_by_{by}")])? {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT _n FROM \"{name}\" WHERE _folded_{by} >= ?1 AND _folded_{by} < ?2
+             ORDER BY _folded_{by}, id LIMIT ?3"
+        );
+        let end = format!("{begins}{}", char::MAX);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params![begins, end, *limit as i64], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The best of the first rows that the index finds, and of those beyond it. Only what they are sorted by is read.
+    fn that_hold(
+        &self,
+        wanted: &Wanted<'_>,
+        index: &str,
+        query: &str,
+        beyond: &[i64],
+    ) -> Result<Vec<i64>, StoreError> {
+        let Wanted { table, by, begins, limit } = wanted;
+        let beyond: Vec<String> = beyond.iter().take(HITS).map(|n| format!("({n})")).collect();
         let beyond =
             if beyond.is_empty() { String::new() } else { format!("UNION ALL VALUES {}", beyond.join(", ")) };
         let sql = format!(
-            "{} WHERE _n IN (SELECT n FROM (SELECT rowid AS n FROM \"{index}\" WHERE terms MATCH ?1 LIMIT ?2) {beyond})
+            "SELECT _n FROM \"{}\"
+             WHERE _n IN (SELECT n FROM (SELECT rowid AS n FROM \"{index}\" WHERE terms MATCH ?1 LIMIT ?2) {beyond})
              ORDER BY substr(_folded_{by}, 1, length(?3)) <> ?3, _folded_{by}, id LIMIT ?4",
-            table.select
+            table.def.name
         );
-        let (begins, hits) = (search::fold(typed.trim()), HITS.max(limit) as i64);
-        self.rows(table, &sql, params![query, hits, begins, limit as i64])
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let params = params![query, HITS.max(*limit) as i64, begins, *limit as i64];
+        let rows = statement.query_map(params, |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How many rows an expression finds, at most [`HITS`].
+    fn hits(&self, index: &str, query: &str) -> Result<usize, StoreError> {
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM \"{index}\" WHERE terms MATCH ?1 LIMIT ?2)");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.query_row(params![query, HITS as i64], |row| rows::whole(row, 0))? as usize)
     }
 
     fn rows<T: Entity>(&self, table: &Table, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<T>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(params, |row| rows::read(table, row))?;
-        rows.map(|stored| typed(stored?)).collect()
+        rows.map(|stored| typed_record(stored?)).collect()
     }
 }
 
-fn typed<T: Entity>(stored: rows::Stored) -> Result<T, StoreError> {
+fn typed_record<T: Entity>(stored: rows::Stored) -> Result<T, StoreError> {
     // Only whole records are stored, so this can't fail unless something else wrote the file.
     T::from_fields(stored.id, &stored.version.fields).map_err(|_| StoreError::Corrupt)
 }

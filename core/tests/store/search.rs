@@ -60,6 +60,35 @@ fn a_name_that_begins_with_what_was_typed_comes_first() {
     assert_eq!(phone.found("bay"), ["bay Café", "Bayside", "Annex Bakery"]);
 }
 
+/// However many others hold it, and come before.
+#[test]
+fn names_that_begin_with_a_letter_are_all_weighed() {
+    let phone = Phone::new();
+    let others = (1..700).map(|n| customer(n, 1, &format!("Market {n}"), &[("city", "Zwolle")]));
+    let named = ["Zum Markt", "zebra", "Zoë"].into_iter().zip(1_000..);
+    let named = named.map(|(name, n)| customer(n, 1, name, &[("city", "Zwolle")]));
+    phone.pull(others.chain(named).collect());
+    let found = phone.found("z");
+    assert_eq!((&found[..3], found.len()), (&["zebra", "Zoë", "Zum Markt"].map(str::to_owned)[..], 10));
+    assert!(found[3..].iter().all(|name| name.starts_with("Market")), "{found:?}");
+    assert_eq!(phone.found("zw").len(), 10, "no name begins so");
+}
+
+/// Numbers that end so, when there are many; and wherever it is, when there are few.
+#[test]
+fn one_digit_finds_numbers_that_hold_it() {
+    let phone = Phone::new();
+    phone.pull(vec![customer(1, 1, "Corner", &[("phone", "+1 (732) 555-1143")])]);
+    for typed in ["7", "4", "3", "43", "73"] {
+        assert_eq!(phone.found(typed), ["Corner"], "{typed}");
+    }
+    assert!(phone.found("9").is_empty());
+    let many = (10..500).map(|n| customer(n, 1, "Market", &[("phone", "212 555 9999")]));
+    phone.pull(many.collect());
+    assert_eq!((phone.found("9").len(), phone.found("99").len()), (10, 10));
+    assert_eq!(phone.found("43"), ["Corner"]);
+}
+
 #[test]
 fn the_index_follows_every_change() {
     let phone = Phone::new();

@@ -47,7 +47,7 @@ impl Office {
         let text = |name: &str, text: String| (name.to_owned(), Value::from(text.as_str()));
         Fields::from([
             text("code", "C".to_owned()),
-            text("name", format!("Store {}", record.name)),
+            text("name", format!("The store {}", record.name)),
             text("territory", BUCKETS[record.at].to_owned()),
             ("lat".to_owned(), Value::Real(40.5)),
         ])
@@ -295,7 +295,7 @@ proptest! {
                 Event::Remove(id) => office.remove(id),
                 Event::Write(id) => {
                     unsent += 1;
-                    phone.write(id, &format!("mine {unsent}"));
+                    phone.write(id, &format!("It is mine {unsent}"));
                 }
                 Event::Sync(size, cut) => {
                     phone.sync(&office, size, cut);
@@ -350,7 +350,7 @@ fn settled() -> (Office, Phone) {
         office.put(id, 1, usize::from(id > 5));
     }
     phone.sync(&office, 4, Cut::Never);
-    phone.write(2, "mine");
+    phone.write(2, "It is mine");
     (office, phone)
 }
 
