@@ -219,6 +219,11 @@ impl Device {
         }
     }
 
+    /// The store has committed so much: that is noted with what the next answer brings.
+    pub(crate) fn committed(&self, commit: u64) {
+        self.vault.committed(commit);
+    }
+
     /// Whether [`take`](Self::take) has nothing of this answer to do that could not wait until its rows are stored: it
     /// asks for nothing, and the phone is in use.
     pub fn may_wait(&self, answer: &CheckinAnswer) -> bool {

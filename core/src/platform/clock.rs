@@ -1,6 +1,7 @@
 //! Time.
 
 use chrono::{DateTime, Local, Offset, Utc};
+use std::sync::OnceLock;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -42,12 +43,14 @@ impl Clock for SystemClock {
 
     /// On Linux, where the kernel tells both without a system call of its own. Elsewhere the host app provides it.
     fn boot(&self) -> Option<BootTime> {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        // The same for as long as this process runs.
+        static BOOT: OnceLock<Option<Uuid>> = OnceLock::new();
+        let boot = *BOOT.get_or_init(|| {
+            let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+            Uuid::parse_str(boot.trim()).ok()
+        });
         let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
         let seconds: f64 = uptime.split(' ').next()?.parse().ok()?;
-        Some(BootTime {
-            boot: Uuid::parse_str(boot.trim()).ok()?,
-            elapsed: Duration::try_from_secs_f64(seconds).ok()?,
-        })
+        Some(BootTime { boot: boot?, elapsed: Duration::try_from_secs_f64(seconds).ok()? })
     }
 }

@@ -137,10 +137,14 @@ impl PlatformKeys for SoftwareKeys {
     }
 
     fn set_mark(&self, mark: &[u8]) -> Result<(), KeyError> {
-        RealDisk
-            .create_dir_all(&self.dir)
-            .and_then(|()| RealDisk.replace(&self.dir, MARK, mark))
-            .map_err(|_| KeyError::Transient)
+        // So short that it is on the disk whole or not at all.
+        let written = match RealDisk.rewrite_sync(&self.dir.join(MARK), mark) {
+            Ok(false) => {
+                RealDisk.create_dir_all(&self.dir).and_then(|()| RealDisk.replace(&self.dir, MARK, mark))
+            }
+            written => written.map(drop),
+        };
+        written.map_err(|_| KeyError::Transient)
     }
 }
 

@@ -341,6 +341,7 @@ impl Syncer<'_> {
         let taken = self.take_each_frame(store, answer, unsent, taking, progress, report).await;
         // Of an answer that was cut off too: on a line that never holds for long a lease must not end.
         let Some(answer) = taking.device.take() else { return taken };
+        self.device.committed(store.commit_number());
         let events = match self.take(answer, Some(unsent)).await {
             Err(_) if taken.is_err() => return taken,
             events => events?,
@@ -372,6 +373,7 @@ impl Syncer<'_> {
                         self.store_waiting(store, taking, progress, report).await?;
                     }
                     intake.finish().await?;
+                    self.keep_buckets(store, taking, report).await?;
                     report.received = intake.rows;
                     report.bytes_down += frames.bytes;
                     return Err(error);
@@ -388,7 +390,8 @@ impl Syncer<'_> {
                     taking.own = own;
                     continue;
                 }
-                Line::Buckets(buckets) if taking.waits => {
+                // What is not to be here any more goes when the rows are stored.
+                Line::Buckets(buckets) => {
                     taking.buckets = Some(buckets);
                     continue;
                 }
@@ -434,18 +437,18 @@ impl Syncer<'_> {
             intake.finish().await?;
             report.received = intake.rows;
             match frame {
-                Line::Buckets(buckets) => {
-                    report.removed += on(store, move |store| store.keep_buckets(&buckets)).await?;
-                }
                 Line::Checkpoint(checkpoint) => more |= self.meet(store, checkpoint, taking, report).await?,
                 Line::End { .. } => ended = true,
-                Line::Result(_) | Line::Own(_) | Line::Page(_) | Line::Device(_) => {}
+                Line::Result(_) | Line::Own(_) | Line::Page(_) | Line::Device(_) | Line::Buckets(_) => {}
             }
         }
         if !ended && std::mem::take(&mut taking.waits) {
             self.store_waiting(store, taking, progress, report).await?;
         }
         intake.finish().await?;
+        if !taking.waits {
+            self.keep_buckets(store, taking, report).await?;
+        }
         report.received = intake.rows;
         report.bytes_down += frames.bytes;
         if ended { Ok(more) } else { Err(Error::BadAnswer) }
@@ -460,15 +463,26 @@ impl Syncer<'_> {
         report: &mut Report,
     ) -> Result<bool, Error> {
         self.settle(store, taking, progress, report).await?;
-        // Nothing of other buckets has come since they were said to be all.
-        if let Some(buckets) = taking.buckets.take().filter(|buckets| taking.kept.as_ref() != Some(buckets)) {
-            report.removed += on(store, move |store| store.keep_buckets(&buckets)).await?;
-        }
+        self.keep_buckets(store, taking, report).await?;
         let mut more = false;
         for checkpoint in std::mem::take(&mut taking.checkpoints) {
             more |= self.meet(store, checkpoint, taking, report).await?;
         }
         Ok(more)
+    }
+
+    /// Removes what is of other buckets than the answer has named.
+    async fn keep_buckets(
+        &self,
+        store: &Arc<Store>,
+        taking: &mut Taking,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        // Nothing of others has come since these were said to be all.
+        if let Some(buckets) = taking.buckets.take().filter(|buckets| taking.kept.as_ref() != Some(buckets)) {
+            report.removed += on(store, move |store| store.keep_buckets(&buckets)).await?;
+        }
+        Ok(())
     }
 
     /// Compares a bucket with the server's; whether it is to be read anew.

@@ -4,7 +4,7 @@
 //! of a commit of the database, and how often the control file had been stored when the mark was made. It is written
 //! after each sync and each close, always behind the control file and never ahead of it.
 
-use super::record::{Record, Status};
+use super::record::Record;
 use super::{Held, Vault, VaultError};
 use uuid::Uuid;
 
@@ -49,6 +49,14 @@ impl Vault {
         Ok(self.mark()?.map_or(seen, |mark| seen.max(mark.commit)))
     }
 
+    /// Has the number of the database's last commit noted with whatever is next changed in the control file, which spares
+    /// [`note_commit`](Self::note_commit) a write.
+    pub(crate) fn committed(&self, commit: u64) {
+        if let Held::Alive(control) = &mut *self.held() {
+            control.commit = control.commit.max(commit);
+        }
+    }
+
     /// Notes the number of the database's last commit, in the control file and in the keystore. Does nothing
     /// during a wipe.
     ///
@@ -56,13 +64,11 @@ impl Vault {
     /// The disk or the keystore failed; then an earlier number is what is known.
     pub fn note_commit(&self, commit: u64) -> Result<(), VaultError> {
         let _gate = self.gate();
-        let look =
-            |record: &Record| (record.commit, record.put_back || matches!(record.status, Status::Wiping(_)));
-        let (noted, idle) = match self.read(look) {
+        let (noted, notes) = match self.read(|record| (record.commit, record.notes_commits())) {
             Err(VaultError::NotEnrolled | VaultError::Wiped) => return Ok(()),
             looked => looked?,
         };
-        if idle {
+        if !notes {
             return Ok(());
         }
         if noted < commit {

@@ -166,12 +166,14 @@ enum Held {
 struct Control {
     pair: Pair,
     record: Record,
+    /// The number of a commit of the database that is to be noted with the next change.
+    commit: u64,
 }
 
 impl Control {
     fn load(folder: &Folder<'_>) -> Result<Self, VaultError> {
         let (pair, body) = Pair::load(folder, CONTROL, CONTROL_NAMES)?;
-        Ok(Self { pair, record: Record::from_bytes(&body, CONTROL.name)? })
+        Ok(Self { pair, record: Record::from_bytes(&body, CONTROL.name)?, commit: 0 })
     }
 }
 
@@ -295,6 +297,9 @@ impl Vault {
         let mut record = control.record.clone();
         let value = change(&mut record);
         record.time.note(self.reading());
+        if record.notes_commits() {
+            record.commit = record.commit.max(control.commit);
+        }
         match control.pair.store(&folder, &record.to_bytes()?) {
             Ok(()) => {
                 control.record = record;

@@ -110,7 +110,7 @@ impl Vault {
         // From the moment this is written there is a vault.
         let mut pair = Pair::empty(CONTROL, CONTROL_NAMES);
         pair.store(&self.folder(), &record.to_bytes()?)?;
-        Ok(Control { pair, record })
+        Ok(Control { pair, record, commit: 0 })
     }
 
     /// Writes all that a vault is made of but the control file.

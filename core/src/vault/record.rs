@@ -326,6 +326,11 @@ impl Record {
         matches!(self.status, Status::Wiping(_))
     }
 
+    /// Whether later commits of the database are noted here: not in a wipe, nor where the number bears witness of a copy.
+    pub(super) fn notes_commits(&self) -> bool {
+        !self.put_back && !self.is_wiping()
+    }
+
     /// The record of a vault that was just made.
     pub(super) fn new(install: Uuid, vault: Uuid, profile: Profile, key: Thumbprint, escrow: Escrow) -> Self {
         Self {

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::sync::{Head, MAX_LINE, MAX_MUTATIONS, Mutation};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,21 +32,27 @@ pub(super) async fn post(
     content: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
     let content = bytes(content)?;
-    let answer = work(move || {
+    // What there is to say to a phone that has nearly everything is said at once.
+    let (first, packer) = work(move || {
         let access = access_token(&headers)?;
         let key = api.proofs.check(&api.app, &headers, "/v1/sync", Some(access))?;
         // Before a stranger's body is unpacked.
         let now_ms = api.app.now().timestamp_millis();
         tokens::authorise(api.app.storage.read()?.as_ref(), &key, access, now_ms)?;
         let (head, mutations) = read(&headers, &content)?;
-        sync::run(&Arc::clone(&api.app), &key, access, &head, &mutations)
+        let answer = sync::run(&Arc::clone(&api.app), &key, access, &head, &mutations)?;
+        let mut packer = Packer { answer, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) };
+        Ok((packer.next_chunk()?, packer))
     })
     .await?;
-    let packer = Packer { answer, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) };
     // Read as fast as the client takes it: nothing is prepared ahead, so a slow client costs no memory.
-    let chunks = stream::try_unfold(packer, |mut packer| {
-        work(move || Ok(packer.next_chunk()?.map(|chunk| (chunk, packer))))
+    let others = stream::try_unfold(packer, |mut packer| async {
+        if packer.encoder.is_none() {
+            return Ok(None);
+        }
+        work(move || Ok(packer.next_chunk()?.map(|chunk| (chunk, packer)))).await
     });
+    let chunks = stream::iter(first.map(Ok::<_, Refusal>)).chain(others);
     let kind = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
         (header::CONTENT_ENCODING, HeaderValue::from_static("gzip")),
@@ -105,20 +111,23 @@ struct Packer {
 }
 
 impl Packer {
-    /// The next chunk: the frames that are ready, or one page, flushed so that the client can go on with it.
+    /// The next chunk: all that is left, or what there is as soon as it is enough, flushed so that the client can go on with
+    /// it.
     fn next_chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
         let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
         let written = |_| Refusal::Worker;
         // The encoder takes a few bytes as dearly as many.
-        let mut lines = Vec::new();
+        let (mut lines, mut packed) = (Vec::new(), 0);
         while let Some(frame) = self.answer.next()? {
             serde_json::to_writer(&mut lines, &frame).map_err(|_| Refusal::Worker)?;
             lines.push(b'\n');
-            if lines.len() >= ENOUGH || !self.answer.has_ready() {
+            if lines.len() >= ENOUGH {
                 encoder.write_all(&lines).map_err(written)?;
+                packed += lines.len();
                 lines.clear();
             }
-            if !self.answer.has_ready() {
+            if packed > 0 && !self.answer.has_ready() {
+                encoder.write_all(&lines).map_err(written)?;
                 encoder.flush().map_err(written)?;
                 let chunk = std::mem::take(encoder.get_mut());
                 self.encoder = Some(encoder);

@@ -103,6 +103,7 @@ impl Drop for Worker {
 }
 
 impl Player for Worker {
+    #[allow(clippy::panic, reason = "a seed that can't be played is none that holds")]
     fn play(&mut self, seed: u64) -> Played {
         self.ask(seed).unwrap_or_else(|error| panic!("seed {seed} was not played: {error:#}"))
     }
