@@ -171,13 +171,7 @@ impl Store {
     /// # Errors
     /// The store is closed or damaged.
     pub fn differences(&self) -> Result<Vec<Difference>, StoreError> {
-        self.read(|records| {
-            let mut statement = records
-                .connection
-                .prepare_cached("SELECT difference FROM healing WHERE NOT told ORDER BY bucket")?;
-            let found = statement.query_map([], |row| row.get::<_, String>(0))?;
-            found.map(|json| Ok(serde_json::from_str(&json?)?)).collect()
-        })
+        self.read(|records| differences(records.connection))
     }
 
     /// The server has been told.
@@ -199,6 +193,13 @@ impl Store {
             Ok(())
         })
     }
+}
+
+pub(super) fn differences(connection: &Connection) -> Result<Vec<Difference>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT difference FROM healing WHERE NOT told ORDER BY bucket")?;
+    let found = statement.query_map([], |row| row.get::<_, String>(0))?;
+    found.map(|json| Ok(serde_json::from_str(&json?)?)).collect()
 }
 
 impl Edits<'_> {

@@ -207,6 +207,18 @@ impl Store {
         })
     }
 
+    /// The same where the last write is in memory, unless somebody writes. For what is short: a write waits for it.
+    pub(crate) fn read_written<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Records<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.pool.read_written(|connection| {
+            let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)
+                .map_err(StoreError::from)?;
+            work(&Records { connection: &tx })
+        })
+    }
+
     /// Writes in one transaction, which is undone if `work` fails; it must not go on after a statement that failed, which may
     /// have done a part. Observers are told after the commit.
     pub(crate) fn write<T, E: From<StoreError>>(

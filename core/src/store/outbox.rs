@@ -4,9 +4,10 @@ use super::edit::{Edits, Made, counts, lay, overlay};
 use super::rows::{self, RowState, Whole, whole};
 use super::schema::{self, Table};
 use super::shadow::{self, Shadow};
-use super::{Store, StoreError};
+use super::{Store, StoreError, healing, pull, terms};
 use roundsman_model::merge::Conflict;
 use roundsman_model::{Bucket, DeviceSeq, EntityDef, Fields, HybridClock, Rev, RuleError, Seq, Stamp, Value};
+use roundsman_protocol::integrity::Difference;
 use roundsman_protocol::sync::{Change, Mutation, MutationResult, Outcome, Own};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::Serialize;
@@ -64,6 +65,30 @@ pub(crate) struct Waiting {
     pub(crate) last: DeviceSeq,
 }
 
+/// What a sync begins with.
+pub(crate) struct Beginning {
+    pub(crate) waiting: Waiting,
+    pub(crate) cursors: BTreeMap<Bucket, Seq>,
+    /// How many changes the server has not taken, those that it refused included.
+    pub(crate) unsent: u64,
+    /// What the server has not been told about buckets that differed.
+    pub(crate) differences: Vec<Difference>,
+}
+
+fn waiting(connection: &Connection, after: DeviceSeq, limit: usize) -> Result<Waiting, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} {WAITING}"))?;
+    let mut rows = statement.query((Whole(after.0), limit as i64))?;
+    let mut waiting = Waiting { lines: vec![], count: 0, last: after };
+    while let Some(row) = rows.next()? {
+        let sent = Sent::read(row)?;
+        serde_json::to_writer(&mut waiting.lines, &sent)?;
+        waiting.lines.push(b'\n');
+        waiting.count += 1;
+        waiting.last = sent.seq;
+    }
+    Ok(waiting)
+}
+
 /// A change as it is sent: a [`Mutation`], of which what is stored as JSON is passed on.
 #[derive(Serialize)]
 struct Sent<'r> {
@@ -118,18 +143,23 @@ impl Store {
     /// The same of those with a higher number than this, as lines of a request. Of what is stored as JSON nothing is read,
     /// nor left out.
     pub(crate) fn waiting(&self, after: DeviceSeq, limit: usize) -> Result<Waiting, StoreError> {
-        self.read(|records| {
-            let mut statement = records.connection.prepare_cached(&format!("{SELECT} {WAITING}"))?;
-            let mut rows = statement.query((Whole(after.0), limit as i64))?;
-            let mut waiting = Waiting { lines: vec![], count: 0, last: after };
-            while let Some(row) = rows.next()? {
-                let sent = Sent::read(row)?;
-                serde_json::to_writer(&mut waiting.lines, &sent)?;
-                waiting.lines.push(b'\n');
-                waiting.count += 1;
-                waiting.last = sent.seq;
+        self.read(|records| waiting(records.connection, after, limit))
+    }
+
+    /// What a sync begins with: the first `limit` changes that wait among it. Nothing while a search index is to be made
+    /// whole.
+    pub(crate) fn beginning(&self, limit: usize) -> Result<Option<Beginning>, StoreError> {
+        self.read_written(|records| {
+            let connection = records.connection;
+            if terms::is_indexing(connection)? {
+                return Ok(None);
             }
-            Ok(waiting)
+            Ok(Some(Beginning {
+                waiting: waiting(connection, DeviceSeq(0), limit)?,
+                cursors: pull::cursors(connection)?,
+                unsent: count(connection)?,
+                differences: healing::differences(connection)?,
+            }))
         })
     }
 

@@ -47,6 +47,18 @@ impl Pool {
         self.judge(connection, done)
     }
 
+    /// Runs a short read on the connection that writes, unless it is at work: what was just written is in its memory, and
+    /// not in that of the readers.
+    pub(super) fn read_written<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let Ok(slot) = self.writer.try_lock() else { return self.read(work) };
+        let connection = self.check(slot.as_ref())?;
+        let done = work(connection);
+        self.judge(connection, done)
+    }
+
     /// Runs a write; there is one at a time. `work` calls [`connection::authentic`] before it commits.
     pub(super) fn write<T, E: From<StoreError>>(
         &self,

@@ -20,11 +20,7 @@ impl Store {
     /// # Errors
     /// The store is closed or damaged.
     pub fn cursors(&self) -> Result<BTreeMap<Bucket, Seq>, StoreError> {
-        self.read(|records| {
-            let mut statement = records.connection.prepare_cached("SELECT bucket, seq FROM cursor")?;
-            let rows = statement.query_map([], |row| Ok((Bucket(row.get(0)?), Seq(whole(row, 1)?))))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
+        self.read(|records| cursors(records.connection))
     }
 
     /// Stores a page, as [`store_pages`](Self::store_pages).
@@ -208,6 +204,12 @@ impl Store {
             Ok(())
         })
     }
+}
+
+pub(super) fn cursors(connection: &Connection) -> Result<BTreeMap<Bucket, Seq>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT bucket, seq FROM cursor")?;
+    let rows = statement.query_map([], |row| Ok((Bucket(row.get(0)?), Seq(whole(row, 1)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The buckets that have rows here, by one step in the index for each.

@@ -10,8 +10,9 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use uuid::Uuid;
 
-/// Hits of a search that are looked at before the best are chosen: a word's first letter may hit everything.
-const HITS: usize = 256;
+/// Hits of a search that are sorted at most, besides those in which the field begins with what was typed: a word's first
+/// letter may hit everything, and each hit is a page to read.
+const HITS: usize = 128;
 
 /// A view of the records at one moment.
 pub(crate) struct Records<'c> {

@@ -33,6 +33,15 @@ pub(super) fn begin(connection: &Connection, table: &Table) -> Result<(), StoreE
     set_counter(connection, &name_of(table), 1)
 }
 
+pub(super) fn is_indexing(connection: &Connection) -> Result<bool, StoreError> {
+    for table in tables() {
+        if frontier(connection, table)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Brings a row's terms from those of `before` to those of `after`; leaves the index alone if they are the same, or if it
 /// has not come to the row.
 pub(super) fn change(
@@ -90,14 +99,7 @@ impl Store {
     /// # Errors
     /// The store is closed or damaged.
     pub fn is_indexing(&self) -> Result<bool, StoreError> {
-        self.read(|records| {
-            for table in tables() {
-                if frontier(records.connection, table)?.is_some() {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })
+        self.read(|records| is_indexing(records.connection))
     }
 
     /// Empties the search indexes, and begins to fill them anew.

@@ -205,14 +205,12 @@ impl Syncer<'_> {
     async fn prepare(&self, store: &Arc<Store>, most: usize) -> Result<Option<(Ask, Checkin)>, Error> {
         let (store, device) = (Arc::clone(store), Arc::clone(self.device));
         let prepared = blocking(move || {
-            if store.is_indexing()? {
-                return Ok(None);
-            }
+            let Some(begin) = store.beginning(most)? else { return Ok(None) };
             let ask = Ask {
-                batch: Batch::read(&store, DeviceSeq(0), most)?,
-                cursors: store.cursors()?,
-                unsent: store.unsent_count()?,
-                told: store.differences()?,
+                batch: Batch::of(begin.waiting, most)?,
+                cursors: begin.cursors,
+                unsent: begin.unsent,
+                told: begin.differences,
                 buckets: None,
             };
             let checkin = device.report(Some(ask.unsent))?;
@@ -643,7 +641,10 @@ struct Batch {
 impl Batch {
     /// Those that follow this number, at most so many.
     fn read(store: &Store, after: DeviceSeq, most: usize) -> Result<Self, StoreError> {
-        let waiting = store.waiting(after, most)?;
+        Self::of(store.waiting(after, most)?, most)
+    }
+
+    fn of(waiting: Waiting, most: usize) -> Result<Self, StoreError> {
         let packed = if waiting.count == most { pack(&[&waiting.lines])? } else { vec![] };
         Ok(Self { waiting, packed, most })
     }

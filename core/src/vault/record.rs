@@ -62,7 +62,7 @@ impl Profile {
     /// The organisation's keys.
     pub(crate) fn root(&self) -> Result<Root, VaultError> {
         // The envelope was checked against the ticket at enrolment and is authenticated with the record since.
-        Ok(Root::open_first(&self.root, &sha256(&[&self.root]))?)
+        Ok(Root::kept(&self.root)?)
     }
 }
 

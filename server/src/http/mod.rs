@@ -4,6 +4,7 @@ mod attachments;
 mod checkin;
 mod enrol;
 mod health;
+mod known;
 mod poke;
 mod problem;
 mod proof;
@@ -24,6 +25,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use known::KnownTokens;
 use proof::Proofs;
 use roundsman_protocol::ErrorCode;
 use roundsman_protocol::rescue_photo::MAX_SIGNED_PART;
@@ -55,6 +57,7 @@ const REQUEST: Duration = Duration::from_secs(30);
 pub(crate) struct Api {
     app: Arc<App>,
     proofs: Proofs,
+    known: KnownTokens,
     slots: Semaphore,
     seats: Arc<Seats>,
 }
@@ -64,7 +67,13 @@ type Shared = Arc<Api>;
 /// The routes under `/v1`, and the probes.
 pub(crate) fn router(app: Arc<App>, seats: Arc<Seats>, nonce_key: Zeroizing<[u8; 32]>) -> Router {
     let proofs = Proofs::new(nonce_key);
-    let api = Arc::new(Api { app, proofs, slots: Semaphore::new(MAX_REQUESTS), seats });
+    let api = Arc::new(Api {
+        app,
+        proofs,
+        known: KnownTokens::default(),
+        slots: Semaphore::new(MAX_REQUESTS),
+        seats,
+    });
     let v1 = Router::new()
         .route("/v1/root", get(root::get))
         .route("/v1/enrol", post(enrol::post))
