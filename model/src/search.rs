@@ -103,7 +103,23 @@ pub fn gram_terms<'a>(def: &EntityDef, text: impl Fn(usize, &FieldDef) -> Option
 /// An FTS5 expression over the terms of [`gram_text`] for what was typed; `None` if it holds nothing to search for.
 pub fn gram_query(typed: &str) -> Option<String> {
     let typed: String = typed.chars().take(MAX_QUERY).collect();
-    let parts: Vec<String> = runs(&fold(&typed))
+    gram_expression(runs(&fold(&typed)))
+}
+
+/// The same without the words of which only the first letter was typed, if there are such and others: nearly every record
+/// has a word that begins with a given letter, and an index would gather them all. What it finds is to be looked at with
+/// [`gram_holds`].
+pub fn long_query(typed: &str) -> Option<String> {
+    let typed: String = typed.chars().take(MAX_QUERY).collect();
+    let folded = fold(&typed);
+    let (short, long): (Vec<_>, Vec<_>) = runs(&folded)
+        .into_iter()
+        .partition(|run| matches!(run, Run::Word(word) if word.chars().count() == 1));
+    if short.is_empty() { None } else { gram_expression(long) }
+}
+
+fn gram_expression(runs: Vec<Run<'_>>) -> Option<String> {
+    let parts: Vec<String> = runs
         .into_iter()
         .map(|run| match run {
             Run::Word(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -155,9 +171,9 @@ pub fn gram_holds(terms: &str, typed: &str) -> bool {
         })
 }
 
-/// The terms of a run of digits; nothing if it is a part of one term.
+/// The terms of a run of digits; nothing if it is less than one term.
 fn grams(digits: &str) -> Option<Vec<String>> {
-    let last = digits.len().checked_sub(GRAM + 1)? + 1;
+    let last = digits.len().checked_sub(GRAM)?;
     Some((0..=last).map(|at| format!("{MARK}{}", &digits[at..at + GRAM])).collect())
 }
 
@@ -291,6 +307,8 @@ mod tests {
         assert_eq!(terms, "#732 #328 #287 #870 #701 #01 #1 oak street 12 沈 沈 ");
         assert_eq!(gram_query("87").as_deref(), Some("(\"87\"* OR \"#87\"*)"));
         assert_eq!(few_query("87 ").as_deref(), Some("(\"87\" OR \"#87\")"));
+        assert_eq!(long_query("oak s 870").as_deref(), Some("\"oak\"* AND (\"870\"* OR \"#870\")"));
+        assert_eq!([long_query("oak st"), long_query("s"), long_query("")], [const { None }; 3]);
         assert_eq!([few_query("870"), few_query("8 7"), few_query("a"), few_query("")], [const { None }; 4]);
         assert_eq!(gram_query("8701 oak").as_deref(), Some("(\"8701\"* OR \"#870 #701\") AND \"oak\"*"));
         assert_eq!(gram_query(" #  "), None);

@@ -122,13 +122,18 @@ impl Records<'_> {
         let wanted = Wanted { table, by, begins: search::fold(typed.trim()), limit };
         let mut best = self.that_begin(&wanted)?;
         if best.len() < limit {
-            let query = match search::few_query(typed) {
-                Some(few) if self.hits(index, &few)? == HITS => few,
-                _ => query,
+            let others = match self.first_that_hold(&wanted, index, typed)? {
+                Some(others) => others,
+                None => {
+                    let query = match search::few_query(typed) {
+                        Some(few) if self.hits(index, &few)? == HITS => few,
+                        _ => query,
+                    };
+                    // What the index has not come to: nothing but while it is made anew.
+                    let beyond = terms::look_through(self.connection, table, typed)?;
+                    self.that_hold(&wanted, index, &query, &beyond)?
+                }
             };
-            // What the index has not come to: nothing but while it is made anew.
-            let beyond = terms::look_through(self.connection, table, typed)?;
-            let others = self.that_hold(&wanted, index, &query, &beyond)?;
             let known: HashSet<i64> = best.iter().copied().collect();
             best.extend(others.into_iter().filter(|n| !known.contains(n)));
             best.truncate(limit);
@@ -154,6 +159,40 @@ impl Records<'_> {
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params![begins, end, *limit as i64], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Where single letters were typed beside more: the first rows that hold everything, of those that hold the more. In
+    /// order. Nothing if too few of those that are looked at do.
+    fn first_that_hold(
+        &self,
+        wanted: &Wanted<'_>,
+        index: &str,
+        typed: &str,
+    ) -> Result<Option<Vec<i64>>, StoreError> {
+        let Wanted { table, by, begins, limit } = wanted;
+        let Some(long) = search::long_query(typed) else { return Ok(None) };
+        if terms::frontier(self.connection, table)?.is_some() {
+            return Ok(None);
+        }
+        let sql = format!("SELECT rowid FROM \"{index}\" WHERE terms MATCH ?1 LIMIT ?2");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut hits = statement.query(params![long, 2 * HITS as i64])?;
+        let mut row = self.connection.prepare_cached(&format!("{} WHERE _n = ?1", table.select))?;
+        let mut found = Vec::new();
+        while let Some(hit) = hits.next()? {
+            let n: i64 = hit.get(0)?;
+            let mut rows = row.query([n])?;
+            let row = rows.next()?.ok_or(StoreError::Corrupt)?;
+            if search::gram_holds(&terms::terms_of(table, row)?, typed) {
+                let folded = search::fold(&row.get::<_, String>(*by)?);
+                found.push((!folded.starts_with(begins), folded, row.get::<_, [u8; 16]>("id")?, n));
+            }
+            if found.len() == *limit {
+                found.sort_unstable();
+                return Ok(Some(found.into_iter().map(|(.., n)| n).collect()));
+            }
+        }
+        Ok(None)
     }
 
     /// The best of the first rows that the index finds, and of those beyond it. Only what they are sorted by is read.

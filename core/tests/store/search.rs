@@ -74,6 +74,20 @@ fn names_that_begin_with_a_letter_are_all_weighed() {
     assert_eq!(phone.found("zw").len(), 10, "no name begins so");
 }
 
+/// Whether many have a word that begins so, or few.
+#[test]
+fn a_first_letter_beside_a_word_is_looked_for_in_the_same_records() {
+    let phone = Phone::new();
+    let city = |n: u128| if n.is_multiple_of(40) { "Queens" } else { "Newark" };
+    phone.pull((1..400).map(|n| customer(n, 1, &format!("Market {n}"), &[("city", city(n))])).collect());
+    assert_eq!((phone.found("market n").len(), phone.found("n market").len()), (10, 10));
+    let few = phone.found("market q");
+    assert_eq!(few.len(), 9, "{few:?}");
+    assert!(few.contains(&"Market 40".to_owned()));
+    assert_eq!(phone.found("market 4 q"), ["Market 40"]);
+    assert!(phone.found("market z").is_empty());
+}
+
 /// Numbers that end so, when there are many; and wherever it is, when there are few.
 #[test]
 fn one_digit_finds_numbers_that_hold_it() {
