@@ -67,7 +67,7 @@ impl Store {
     /// The store is closed, damaged, or the disk is full. The next checkpoint does it then.
     pub fn meet(&self, checkpoint: &Checkpoint, quiet: bool) -> Result<Verdict, StoreError> {
         let bucket = &checkpoint.bucket;
-        let (outlived, under_way) = self.read(|records| {
+        let (outlived, under_way) = self.read_written(|records| {
             let connection = records.connection;
             Ok::<_, StoreError>((has_outlived(connection)?, is_under_way(connection, bucket)?))
         })?;

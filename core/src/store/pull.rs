@@ -158,7 +158,7 @@ impl Store {
     /// The store is closed, damaged, or the disk is full. Nothing was removed then.
     pub fn keep_buckets(&self, buckets: &[Bucket]) -> Result<u64, StoreError> {
         // Nearly always there is nothing to remove, and nothing has to be written.
-        if self.read(|records| holds_only(records.connection, buckets))? {
+        if self.read_written(|records| holds_only(records.connection, buckets))? {
             return Ok(0);
         }
         let removed = self.write(|edits| {
