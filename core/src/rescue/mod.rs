@@ -34,8 +34,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// Bytes below which a segment goes on to be used when its changes were sent: about a hundred of them.
-const SMALL: usize = 64 * 1024;
+/// Bytes below which a segment goes on to be used when its changes were sent: about twenty of them. If the app is killed, so
+/// many may be counted as unsent while the vault is closed.
+const SMALL: usize = 8 * 1024;
 
 /// Whose changes they are, and who may read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -359,6 +359,22 @@ fn all_here(app: &App, content: StoredContent) -> Result<StoredContent, Refusal>
     Ok(content)
 }
 
+/// Notes that content has come by the common way, of which its device had handed over a part, or all of it unopened: it was
+/// locked for a while. Nothing more of that comes, and nobody needs to open it.
+pub(super) fn is_known(
+    tx: &mut dyn WriteTx,
+    content: &StoredContent,
+    now: DateTime<Utc>,
+) -> storage::Result<()> {
+    for photo in tx.photos(Some(content.device), None)? {
+        let waits = matches!(photo.state, PhotoState::Coming | PhotoState::Sealed);
+        if photo.attachment == content.attachment && waits {
+            settle(tx, photo.device, photo.file, PhotoState::Known, now)?;
+        }
+    }
+    Ok(())
+}
+
 /// Notes what became of a photo. Its keys go, and its bytes after them.
 fn settle(
     tx: &mut dyn WriteTx,

@@ -2,6 +2,7 @@
 
 use super::contents::{all_of, parts_of};
 use super::housekeeping::leave;
+use super::rescued;
 use super::seal;
 use crate::admin::DeviceStatus;
 use crate::app::App;
@@ -199,6 +200,7 @@ fn settle(app: &App, content: &StoredContent, hash: Option<[u8; 32]>) -> Result<
     tx.put_content(&kept)?;
     tx.add_waste(&Waste { prefix: parts_of(content.object), at_ms: now.timestamp_millis() })?;
     mark(tx.as_mut(), of, now)?;
+    rescued::is_known(tx.as_mut(), content, now)?;
     tx.commit()?;
     Ok(true)
 }

@@ -130,6 +130,34 @@ async fn parts_come_in_order_and_what_is_not_waited_for_changes_nothing() -> Tes
     Ok(())
 }
 
+/// The phone was locked, and unlocked before all was handed over.
+#[tokio::test]
+async fn what_was_handed_over_in_part_and_then_sent_waits_for_nobody() -> TestResult {
+    let mut stage = Stage::new(AttachmentLimits::default())?;
+    let content = photo(PART as usize + 77);
+    let [part, whole, other] =
+        [(); 3].map(|()| stage.describe(content.len() as u64, sha256(&[&content])).map(|(id, _)| id));
+    let [part, whole, other] = [part?, whole?, other?];
+    let kept = Kept::new(&stage, part, &content)?;
+    stage.hand_part(&stage.phone, kept.head.file, kept.part(0)).await?;
+    stage.hand_over(&Kept::new(&stage, whole, &content)?).await?;
+    let mine = Kept::new(&stage, other, &content)?;
+    stage.hand_part(&stage.phone, mine.head.file, mine.part(0)).await?;
+    let standing = stage.standing()?;
+    assert_eq!((standing.coming, standing.sealed, standing.known), (2, 1, 0));
+    for id in [part, whole] {
+        stage.send_all(id, &content).await?;
+    }
+    let standing = stage.standing()?;
+    assert_eq!((standing.coming, standing.sealed, standing.known), (1, 0, 2), "the other may still come");
+    let last = stage.hand_part(&stage.phone, kept.head.file, kept.part(PART)).await?;
+    assert!(last.stored, "the phone need not go on");
+    assert_eq!(stage.open()?, (0, 0));
+    sweep(stage.app()).await?;
+    assert!(stage.fetch(&stage.phone, part, 0).await? == content);
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_forged_anothers_or_too_large_is_refused() -> TestResult {
     let limits = AttachmentLimits { one: 3 * PART, ..AttachmentLimits::default() };
