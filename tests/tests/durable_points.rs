@@ -94,6 +94,10 @@ fn a_fault_at_any_durable_step_leaves_the_phone_whole_or_finished() {
 const SPARE: &[(&str, &str)] = &[
     ("creating.new", "the mark is empty: its name says all, and the folder's sync keeps that"),
     (
+        "keys/mark.new",
+        "the first mark: without it, or with a part of it, the vault is known as it was before",
+    ),
+    (
         "vault.db-journal",
         "SQLite's own, while the database is made: until the control file is there it is cleared away",
     ),

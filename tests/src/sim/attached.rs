@@ -164,9 +164,9 @@ impl World {
         let mut unsent = self.journal.open().attached.clone();
         unsent.retain(|_, attached| attached.number == phone.number);
         // What nobody wants any more may have been handed over in part, in a lock before.
-        let given_up = unsent.iter().filter(|(id, attached)| {
-            !attached.stored && !is_unsent(&self.journal.open(), **id, attached)
-        });
+        let given_up = unsent
+            .iter()
+            .filter(|(id, attached)| !attached.stored && !is_unsent(&self.journal.open(), **id, attached));
         let given_up = given_up.count() as u64;
         unsent.retain(|id, attached| is_unsent(&self.journal.open(), *id, attached));
         let mut waiting = 0;
@@ -181,7 +181,8 @@ impl World {
                 found.push(format!("the content of {id} is not filed, or another is; {standing:?}"));
             }
         }
-        if standing.waiting < waiting || standing.sealed + standing.damaged > 0 || standing.coming > given_up {
+        if standing.waiting < waiting || standing.sealed + standing.damaged > 0 || standing.coming > given_up
+        {
             found.push(format!("{waiting} contents have no record yet; {standing:?}"));
         }
         let mut book = self.journal.open();
