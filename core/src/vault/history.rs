@@ -55,17 +55,8 @@ impl PasscodeHistory {
 
     /// The least cost will do: whoever has the hashes has what the passcode guards.
     fn hash(&self, passcode: &Passcode) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-        stretch(passcode, &self.salt, least_cost())
+        stretch(passcode, &self.salt, KdfCost::FLOOR)
     }
-}
-
-/// The least cost that is allowed where this runs.
-fn least_cost() -> KdfCost {
-    #[cfg(feature = "simulation")]
-    if crate::simulation::is_entered() {
-        return KdfCost::SIMULATION;
-    }
-    KdfCost::FLOOR
 }
 
 #[cfg(test)]
