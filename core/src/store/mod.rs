@@ -200,11 +200,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Records<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.pool.read(|connection| {
-            let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)
-                .map_err(StoreError::from)?;
-            work(&Records { connection: &tx })
-        })
+        self.pool.read(|connection| at_one_moment(connection, work))
     }
 
     /// The same where the last write is in memory, unless somebody writes. For what is short: a write waits for it.
@@ -212,11 +208,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Records<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.pool.read_written(|connection| {
-            let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)
-                .map_err(StoreError::from)?;
-            work(&Records { connection: &tx })
-        })
+        self.pool.read_written(|connection| at_one_moment(connection, work))
     }
 
     /// Writes in one transaction, which is undone if `work` fails; it must not go on after a statement that failed, which may
@@ -251,6 +243,16 @@ impl Store {
 /// A panic in one call does not close the store for the next.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads in one transaction.
+fn at_one_moment<T, E: From<StoreError>>(
+    connection: &Connection,
+    work: impl FnOnce(&Records<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    let tx =
+        Transaction::new_unchecked(connection, TransactionBehavior::Deferred).map_err(StoreError::from)?;
+    work(&Records { connection: &tx })
 }
 
 #[cfg(test)]

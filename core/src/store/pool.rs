@@ -41,10 +41,7 @@ impl Pool {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let slot = self.reader();
-        let connection = self.check(slot.as_ref())?;
-        let done = work(connection);
-        self.judge(connection, done)
+        self.run(self.reader().as_ref(), work)
     }
 
     /// Runs a short read on the connection that writes, unless it is at work: what was just written is in its memory, and
@@ -53,10 +50,10 @@ impl Pool {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let Ok(slot) = self.writer.try_lock() else { return self.read(work) };
-        let connection = self.check(slot.as_ref())?;
-        let done = work(connection);
-        self.judge(connection, done)
+        match self.writer.try_lock() {
+            Ok(slot) => self.run(slot.as_ref(), work),
+            Err(_) => self.read(work),
+        }
     }
 
     /// Runs a write; there is one at a time. `work` calls [`connection::authentic`] before it commits.
@@ -64,10 +61,7 @@ impl Pool {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let slot = lock(&self.writer);
-        let connection = self.check(slot.as_ref())?;
-        let done = work(connection);
-        self.judge(connection, done)
+        self.run(lock(&self.writer).as_ref(), work)
     }
 
     /// Stops what runs and closes every connection. Afterwards no key is in SQLCipher's memory.
@@ -87,6 +81,16 @@ impl Pool {
             }
         }
         lock(&self.readers[self.next.fetch_add(1, Ordering::Relaxed) % READERS])
+    }
+
+    fn run<T, E: From<StoreError>>(
+        &self,
+        connection: Option<&Connection>,
+        work: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let connection = self.check(connection)?;
+        let done = work(connection);
+        self.judge(connection, done)
     }
 
     /// What is told of something that was done: nothing that stands on a damaged page, and no odd errors because
