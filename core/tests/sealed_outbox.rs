@@ -251,9 +251,9 @@ fn a_segment_goes_when_all_of_its_changes_are_sent() {
     assert_eq!((segments(), session.unsent().len()), (1, 0));
     phone.disk.fail_at(1, Fault::Once);
     session.add().unwrap();
-    assert!(!phone.disk.failed(), "it is added to");
+    assert!(!phone.disk.failed(), "it is written over");
     phone.heal();
-    assert!(sealed(&phone).is_superset(&session.unsent()));
+    assert_eq!((sealed(&phone), segments()), (session.unsent(), 1), "what was sent is not in it any more");
     session.close(&phone);
     assert_eq!(segments(), 1, "a change in it is unsent");
     let session = Session::open(&phone, office);
@@ -263,6 +263,33 @@ fn a_segment_goes_when_all_of_its_changes_are_sent() {
     assert_eq!(segments(), 1);
     session.close(&phone);
     assert_eq!(segments(), 0, "nothing waits");
+}
+
+#[test]
+fn a_segment_that_could_not_be_begun_anew_costs_no_change() {
+    let (template, office) = &*TEMPLATE;
+    for fault in [Fault::Once, Fault::Kill, Fault::PowerCut] {
+        let phone = template.copy();
+        let session = Session::open(&phone, office);
+        for _ in 0..3 {
+            session.add().unwrap();
+        }
+        while session.settle(0, false).is_some() {}
+        phone.disk.fail_at(0, fault);
+        session.add().unwrap_err();
+        assert!(phone.disk.failed() && session.unsent().is_empty());
+        phone.heal();
+        // The store goes on, and so does the next session.
+        session.add().unwrap();
+        let now = session.unsent();
+        assert!(now.len() == 1 && sealed(&phone).is_superset(&now), "{fault:?}");
+        drop(session);
+        let phone = phone.copy();
+        let session = Session::open(&phone, office);
+        session.add().unwrap();
+        assert!(session.unsent().len() == 2 && session.unsent().is_superset(&now), "{fault:?}");
+        assert!(sealed(&phone).is_superset(&session.unsent()), "{fault:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! # Promises
 //! - A change that was committed is in a segment on the disk for as long as the server has not taken it.
 //! - Nothing on the device opens a segment, not even the object that wrote it.
-//! - A segment is removed only when none of its changes is unsent, and is never changed but for what was cut off.
+//! - A segment is removed, or begun anew, only when none of its changes is unsent, and is never changed otherwise but
+//!   for what was cut off.
 //! - The highest number of a commit in the segments bears witness against an older copy of the database.
 //!
 //! # Not promised
@@ -34,8 +35,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// Bytes below which a segment goes on to be used when its changes were sent: about twenty of them. If the app is killed, so
-/// many may be counted as unsent while the vault is closed.
+/// Bytes below which a segment stays to be begun anew when its changes were sent: about twenty of them. If the app is killed
+/// before the next change, so many are counted as unsent while the vault is closed.
 const SMALL: usize = 8 * 1024;
 
 /// Whose changes they are, and who may read them.
@@ -178,7 +179,8 @@ impl SealedOutbox {
     }
 
     /// Removes the segments that hold no change which is still unsent. A small one that takes the next change stays until
-    /// [`close`](Self::close): to make a file takes longer than to add to one, and a rep waits for it.
+    /// [`close`](Self::close), to be begun anew with it: to make a file takes longer than to write over one, and a rep waits
+    /// for it.
     ///
     /// # Errors
     /// The disk failed. Some of them may still be there.
@@ -227,9 +229,13 @@ impl SealedOutbox {
     ) -> Result<&'c [Plain], SealedError> {
         let State { segments, open, made } = state;
         open.take_if(|open| open.changes >= MAX_CHANGES || open.bytes >= FULL);
+        let again = open.as_ref().filter(|open| open.idle).map(|open| open.segment);
+        if let Some(segment) = again {
+            *open = Some(self.begin(segment)?);
+        }
         let open = match open {
             Some(open) => open,
-            none => none.insert(self.begin()?),
+            none => none.insert(self.begin(self.fresh_id()?)?),
         };
         let fresh = !open.head.is_empty();
         let mut bytes = std::mem::take(&mut open.head);
@@ -252,9 +258,15 @@ impl SealedOutbox {
             // Known before it is written: a part of it may come to be there.
             segments.insert(open.segment, Summary::default());
         }
-        self.disk.append_sync(&path(&self.dir, open.segment), &bytes)?;
-        if fresh {
-            self.disk.sync_dir(&self.dir)?;
+        let path = path(&self.dir, open.segment);
+        if again.is_some() {
+            // Emptied first: what was sealed with another key must not follow a write that was cut off.
+            self.disk.write_sync(&path, &bytes)?;
+        } else {
+            self.disk.append_sync(&path, &bytes)?;
+            if fresh {
+                self.disk.sync_dir(&self.dir)?;
+            }
         }
         open.bytes += bytes.len();
         open.changes += sealed;
@@ -265,9 +277,13 @@ impl SealedOutbox {
         Ok(rest)
     }
 
-    fn begin(&self) -> Result<Open, SealedError> {
+    fn fresh_id(&self) -> Result<Uuid, SealedError> {
+        Ok(uuid::Builder::from_random_bytes(self.entropy.bytes()?).into_uuid())
+    }
+
+    /// Begins this segment. Its seed is another one each time, so two segments of one id share no key.
+    fn begin(&self, segment: Uuid) -> Result<Open, SealedError> {
         let seed = self.entropy.secret()?;
-        let segment = uuid::Builder::from_random_bytes(self.entropy.bytes()?).into_uuid();
         let head = SegmentHead { org: self.to.org, device: self.to.device, segment };
         let (sealer, head) =
             Sealer::begin(*seed, &self.to.rescue_key, &head).map_err(|_| SealedError::Key)?;
