@@ -227,6 +227,32 @@ fn a_command_that_was_given_and_refused_is_not_withheld() {
 }
 
 #[test]
+fn a_report_without_its_turn_names_nothing_that_may_be_overtaken() {
+    let (office, template) = leased();
+    let (mut without, mut with) = (0, 0);
+    for n in 0..12 {
+        let (phone, mut office) = (template.copy(), office.clone());
+        let app = phone.start().unwrap();
+        app.talk(&mut office).unwrap();
+        phone.disk.fail_at(n, Fault::Once);
+        let report = app.device.report(None);
+        phone.heal();
+        let Ok(report) = report else { continue };
+        if report.turn.is_none() {
+            without += 1;
+            assert!((report.commit, report.boot) == (None, None) && report.audit.is_none(), "call {n}");
+        } else {
+            with += 1;
+            assert!(report.commit.is_some(), "call {n}");
+        }
+        // Nothing is lost by it.
+        let report = app.device.report(None).unwrap();
+        assert!(report.turn.is_some() && report.commit.is_some(), "call {n}");
+    }
+    assert!(without > 0 && with > 0, "{without} and {with}");
+}
+
+#[test]
 fn a_report_whose_answer_was_lost_is_repeated_with_the_same_turn() {
     let (mut office, phone) = leased();
     let app = phone.start().unwrap();

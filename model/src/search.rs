@@ -243,7 +243,7 @@ fn runs(folded: &str) -> Vec<Run<'_>> {
             close(&mut start, at);
             continue;
         }
-        let cjk = is_cjk(c);
+        let cjk = !c.is_ascii() && is_cjk(c);
         if start.is_some_and(|(_, open)| open != cjk) {
             close(&mut start, at);
         }

@@ -220,7 +220,9 @@ impl<'l, P: Deserialize<'l>> Line<P> {
     /// # Errors
     /// It is no frame, or one of a sort that is known and can't be read.
     pub fn read(line: &'l [u8]) -> serde_json::Result<Option<Self>> {
-        serde_json::from_slice(line).map(Some).or_else(|error| {
+        // Looked at as a whole, a line is soon known to be text; its strings one by one are not.
+        let read = str::from_utf8(line).map_or_else(|_| serde_json::from_slice(line), serde_json::from_str);
+        read.map(Some).or_else(|error| {
             let sorts: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
             let known = sorts.keys().any(|sort| FRAMES.contains(&sort.as_str()));
             if sorts.len() == 1 && !known { Ok(None) } else { Err(error) }

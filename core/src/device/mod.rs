@@ -161,7 +161,10 @@ impl Device {
             None
         });
         let (root, turn) = (self.vault.read(|record| record.profile.root())??, self.turn());
-        let boot = self.vault.seams().clock.boot().map(|now| now.boot);
+        // What grows from report to report goes with its turn: the server could not tell a report that was overtaken on its
+        // way from a phone on which something older was put back. A wiped phone has no turn, and nothing of it grows.
+        let in_order = turn.is_some() || state == DeviceState::Wiped;
+        let boot = self.vault.seams().clock.boot().map(|now| now.boot).filter(|_| in_order);
         Ok(Checkin {
             unsent,
             receipts,
@@ -170,8 +173,8 @@ impl Device {
             root_version: root.version,
             policy_version: self.vault.policy().version,
             turn,
-            commit: Some(commit),
-            audit,
+            commit: in_order.then_some(commit),
+            audit: audit.filter(|_| in_order),
             posture: self.vault.posture(),
             withheld: talk.withheld.report(),
             boot,

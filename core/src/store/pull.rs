@@ -35,9 +35,9 @@ impl Store {
     /// Stores pages, their rows and their cursors, in one transaction. Unsent work stays laid over the rows that came.
     /// Entities and fields that only a newer version knows are passed over.
     ///
-    /// While a table is filled for the first time, its indexes wait for [`settle_indexes`](Self::settle_indexes), a few
-    /// seconds at most: until then whatever is asked for is found all the same, lists more slowly. That of the search
-    /// does not wait.
+    /// While a table is filled for the first time, the indexes on its fields wait for
+    /// [`settle_indexes`](Self::settle_indexes), a few seconds at most: until then whatever is asked for is found all the
+    /// same, lists more slowly. That of the search does not wait.
     ///
     /// # Errors
     /// The store is closed, damaged, or the disk is full. Nothing of the pages was stored then.
@@ -75,7 +75,10 @@ impl Store {
         if lock(&self.waiting).is_none() {
             return Ok(());
         }
-        self.write(|edits| tables().iter().try_for_each(|table| table.make_indexes(edits.connection)))?;
+        self.write(|edits| {
+            let filled = |table: &&Table| table.is_filling(edits.connection).unwrap_or(true);
+            tables().iter().filter(filled).try_for_each(|table| table.end_filling(edits.connection))
+        })?;
         *lock(&self.waiting) = None;
         Ok(())
     }
@@ -254,7 +257,7 @@ const MANY: u64 = 2_000;
 /// How long indexes wait: over a slow connection a list should not.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Drops the indexes of tables that have no rows yet if this page is the first of many; whether it did.
+/// Readies a table that has no rows yet for being filled if this page is the first of many; whether it did.
 fn indexes_wait(connection: &Connection, page: &Arrival) -> Result<bool, StoreError> {
     if page.left() < MANY {
         return Ok(false);
@@ -262,7 +265,7 @@ fn indexes_wait(connection: &Connection, page: &Arrival) -> Result<bool, StoreEr
     let Some(Arrived { entity: Name::Known(table), .. }) = page.rows.first() else { return Ok(false) };
     let first = terms::is_empty(connection, table)?;
     if first {
-        table.drop_indexes(connection)?;
+        table.begin_filling(connection)?;
     }
     Ok(first)
 }

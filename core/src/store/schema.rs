@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_thumbnails.sql"),
     include_str!("migrations/0009_no_index_of_waiting.sql"),
     include_str!("migrations/0010_conflicts_are_records.sql"),
+    include_str!("migrations/0011_buckets_in_order.sql"),
 ];
 
 /// The first version with digests.
@@ -65,9 +66,13 @@ pub(super) fn migrate(connection: &Connection, digest: &Digest) -> Result<(), St
     let mut unindexed = Vec::new();
     for table in TABLES.iter() {
         grown |= table.grow(&tx)?;
-        table.make_indexes(&tx)?;
         if table.make_search(&tx)? {
             unindexed.push(table);
+        }
+        if table.is_filling(&tx)? {
+            table.end_filling(&tx)?;
+        } else {
+            table.make_indexes(&tx)?;
         }
     }
     digest.watch(&tx)?;
@@ -125,6 +130,9 @@ pub(super) struct Index {
     /// Parameter: `_n`.
     pub(super) delete: String,
 }
+
+/// Pieces of one size of a search index that are merged: FTS5's own number.
+const MERGED: u32 = 4;
 
 /// Bytes of terms that are gathered in memory before they go to the index.
 const GATHERED: usize = 4 * 1024 * 1024;
@@ -210,31 +218,59 @@ impl Table {
         Ok(grown)
     }
 
-    /// Makes the indexes that are missing, but for that of the search. Built after the rows they take a fraction of the
-    /// time that keeping them in step takes.
+    /// Makes the indexes that are missing, but for that of the search.
     pub(super) fn make_indexes(&self, connection: &Connection) -> Result<(), StoreError> {
-        for (index, key) in self.indexes() {
-            let name = self.def.name;
+        let name = self.def.name;
+        // Holds all that is asked about a whole bucket: no row has to be read for it. Rows that are added come last in their
+        // bucket, so that keeping it in step while the table is filled takes less than reading the table for it.
+        let buckets = (format!("{name}_in_bucket"), "_bucket, _state, _n, _rev, id".to_owned());
+        for (index, key) in std::iter::once(buckets).chain(self.indexes()) {
             connection
                 .execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{index}\" ON \"{name}\" ({key})"))?;
         }
         Ok(())
     }
 
-    /// Drops those indexes while the table is filled.
-    pub(super) fn drop_indexes(&self, connection: &Connection) -> Result<(), StoreError> {
+    /// Readies the table for being filled: drops the indexes on its fields, which take a fraction of the time if they are
+    /// made after the rows, and lets the pieces of the search index be.
+    pub(super) fn begin_filling(&self, connection: &Connection) -> Result<(), StoreError> {
         for (index, _) in self.indexes() {
             connection.execute_batch(&format!("DROP INDEX IF EXISTS \"{index}\""))?;
+        }
+        self.merge_search(connection, 0)
+    }
+
+    /// Whether the table is being filled, or was when the process was stopped: it lacks an index.
+    pub(super) fn is_filling(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1)";
+        for (index, _) in self.indexes() {
+            if !connection.prepare_cached(there)?.query_row([index], |row| row.get(0))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes up for what was left out while the table was filled.
+    pub(super) fn end_filling(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.make_indexes(connection)?;
+        self.merge_search(connection, MERGED)
+    }
+
+    /// Has the search index merge its pieces, a little with each write, where so many are of one size; never for 0
+    /// (<https://www.sqlite.org/fts5.html#the_automerge_configuration_option>).
+    fn merge_search(&self, connection: &Connection, pieces: u32) -> Result<(), StoreError> {
+        if let Some(Index { name, .. }) = &self.index {
+            let sql = format!("INSERT INTO \"{name}\" (\"{name}\", rank) VALUES ('automerge', {pieces})");
+            connection.execute_batch(&sql)?;
         }
         Ok(())
     }
 
-    /// The names of the indexes, and what they are over.
+    /// The names of the indexes on fields, and what they are over.
     fn indexes(&self) -> impl Iterator<Item = (String, String)> {
         let name = self.def.name;
-        // Holds all that is asked about a whole bucket: no row has to be read for it.
-        let buckets = (format!("{name}_in_bucket"), "_bucket, _state, _rev, id".to_owned());
-        let fields = self.def.fields.iter().filter(|field| field.indexed).map(move |field| {
+        self.def.fields.iter().filter(|field| field.indexed).map(move |field| {
             let column = field.name;
             let key = if field.search == Search::Words {
                 format!("_folded_{column}, id")
@@ -242,8 +278,7 @@ impl Table {
                 format!("\"{column}\"")
             };
             (format!("{name}_by_{column}"), key)
-        });
-        std::iter::once(buckets).chain(fields)
+        })
     }
 
     /// Makes the search index in place of the one that is there; whether there are rows for it.

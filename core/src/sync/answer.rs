@@ -6,7 +6,7 @@ use crate::store::Arrival;
 use flate2::write::GzDecoder;
 use roundsman_protocol::sync::{Line, MAX_LINE};
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 /// Compressed bytes that are taken in at once, so that a small piece that unpacks into a huge one is noticed
 /// early.
@@ -27,17 +27,21 @@ pub(super) struct Frames<'a> {
 struct Lines {
     whole: VecDeque<Vec<u8>>,
     open: Vec<u8>,
+    /// Room of a line that was read, for the next one: most are as long as the one before.
+    spare: Vec<u8>,
 }
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.open.len() + piece.len() > MAX_LINE {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest.read_until(b'\n', &mut self.open)?;
+            if self.open.len() > MAX_LINE {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            self.open.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                self.whole.push_back(std::mem::take(&mut self.open));
+            if self.open.ends_with(b"\n") {
+                let next = std::mem::take(&mut self.spare);
+                self.whole.push_back(std::mem::replace(&mut self.open, next));
             }
         }
         Ok(bytes.len())
@@ -56,8 +60,11 @@ impl<'a> Frames<'a> {
     /// The next frame; `None` when the answer ends, whether or not it was cut.
     pub(super) async fn next(&mut self) -> Result<Option<Frame>, Error> {
         loop {
-            if let Some(line) = self.decoder.get_mut().whole.pop_front() {
-                match Frame::read(&line).map_err(|_| Error::BadAnswer)? {
+            if let Some(mut line) = self.decoder.get_mut().whole.pop_front() {
+                let frame = Frame::read(&line).map_err(|_| Error::BadAnswer)?;
+                line.clear();
+                self.decoder.get_mut().spare = line;
+                match frame {
                     Some(frame) => return Ok(Some(frame)),
                     // A newer server has more to say than this version understands.
                     None => continue,
