@@ -492,12 +492,8 @@ impl Syncer<'_> {
         report: &mut Report,
     ) -> Result<bool, Error> {
         let quiet = !taking.paged.contains(&checkpoint.bucket);
-        let met = on(store, move |store| {
-            // Without the index of buckets every row would have to be read.
-            store.settle_indexes()?;
-            store.meet(&checkpoint, quiet)
-        });
-        let Verdict::Differs(difference) = met.await? else { return Ok(false) };
+        let met = on(store, move |store| store.meet(&checkpoint, quiet)).await?;
+        let Verdict::Differs(difference) = met else { return Ok(false) };
         tracing::warn!(rows = difference.found.rows, "a bucket differs from the server's");
         report.healed += u64::from(!difference.stays);
         Ok(!difference.stays)
