@@ -263,8 +263,9 @@ mod tests {
     use crate::platform::{OsEntropy, RealDisk, SystemClock};
     use crate::rescue::SealTo;
     use roundsman_model::customer::Customer;
-    use roundsman_model::{DeviceId, Fields, OrgId, Value};
+    use roundsman_model::{Bucket, DeviceId, Fields, OrgId, Rev, Seq, Value};
     use roundsman_protocol::hpke_seal::key_pair;
+    use roundsman_protocol::sync::{Page, Row};
     use std::path::PathBuf;
     use tempfile::TempDir;
     use uuid::Uuid;
@@ -341,6 +342,76 @@ mod tests {
         assert!(panicked.is_err());
         assert_holds(&store, 0);
         store.write(|edits| add(edits, 1)).unwrap();
+        assert_holds(&store, 1);
+    }
+
+    /// Whether there is the index of names, and from how many pieces of one size on the search index merges them.
+    fn filled(store: &Store) -> (bool, Option<u32>) {
+        let read = |records: &Records<'_>| {
+            let index = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'customer_by_name')";
+            let merged = "SELECT max(v) FROM customer_search_config WHERE k = 'automerge'";
+            let index = records.connection.query_row(index, [], |row| row.get(0))?;
+            Ok::<_, StoreError>((index, records.connection.query_row(merged, [], |row| row.get(0))?))
+        };
+        store.read(read).unwrap()
+    }
+
+    #[test]
+    fn what_waits_while_a_table_is_filled_is_made_good_at_its_end_or_when_the_store_is_opened() {
+        let (dir, path, store) = store();
+        let fields = ["code", "name", "territory"].map(|name| (name.to_owned(), Value::from("x")));
+        let row = |n| Row {
+            entity: "customer".to_owned(),
+            id: Uuid::from_u128(n),
+            rev: Rev(1),
+            fields: Some(Fields::from(fields.clone())),
+        };
+        let bucket = Bucket::territory("x");
+        let page = |n: u64| Page {
+            bucket: bucket.clone(),
+            rows: vec![row(u128::from(n))],
+            cursor: Seq(n),
+            head: Seq(9_000),
+        };
+        let few = Page { head: Seq(1), ..page(1) };
+        store.store_pages(&[Arrival::from(&few)]).unwrap();
+        assert_eq!(filled(&store), (true, Some(4)), "a few rows are no filling");
+        store.keep_buckets(&[]).unwrap();
+        store.store_pages(&[Arrival::from(&page(1))]).unwrap();
+        store.store_pages(&[Arrival::from(&page(2))]).unwrap();
+        assert_eq!(filled(&store), (false, Some(0)));
+        let plan = "EXPLAIN QUERY PLAN SELECT id, _rev FROM customer WHERE _bucket = 'x' AND _state = 0";
+        let plan = |records: &Records<'_>| {
+            Ok::<String, StoreError>(records.connection.query_row(plan, [], |row| row.get("detail"))?)
+        };
+        assert!(store.read(plan).unwrap().contains("COVERING INDEX customer_in_bucket"));
+        // The files as a kill would leave them.
+        let left = dir.path().join("left");
+        for end in ["", "-wal"] {
+            fs::copy(connection::beside(&path, end), connection::beside(&left, end)).unwrap();
+        }
+        store.settle_indexes().unwrap();
+        for store in [store, open(&left).unwrap()] {
+            assert_eq!(filled(&store), (true, Some(4)));
+            let found = store.read(|records| records.search::<Customer>("x", "name", 100)).unwrap();
+            assert_eq!(found.len(), 2);
+        }
+    }
+
+    #[test]
+    fn the_index_of_buckets_of_an_older_version_is_made_anew() {
+        let (_dir, path, store) = store();
+        store.write(|edits| add(edits, 1)).unwrap();
+        let older = "DROP INDEX customer_in_bucket; PRAGMA user_version = 10;
+                     CREATE INDEX customer_in_bucket ON customer (_bucket, _state, _rev, id)";
+        store.write(|edits| edits.connection.execute_batch(older).map_err(StoreError::from)).unwrap();
+        store.close();
+        let store = open(&path).unwrap();
+        let sql = "SELECT sql FROM sqlite_schema WHERE name = 'customer_in_bucket'";
+        let read = |records: &Records<'_>| {
+            Ok::<String, StoreError>(records.connection.query_row(sql, [], |row| row.get(0))?)
+        };
+        assert!(store.read(read).unwrap().contains("_state, _n, _rev"));
         assert_holds(&store, 1);
     }
 
