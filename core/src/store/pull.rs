@@ -75,10 +75,7 @@ impl Store {
         if lock(&self.waiting).is_none() {
             return Ok(());
         }
-        self.write(|edits| {
-            let filled = |table: &&Table| table.is_filling(edits.connection).unwrap_or(true);
-            tables().iter().filter(filled).try_for_each(|table| table.end_filling(edits.connection))
-        })?;
+        self.write(|edits| tables().iter().try_for_each(|table| table.make_indexes(edits.connection)))?;
         *lock(&self.waiting) = None;
         Ok(())
     }

@@ -69,11 +69,7 @@ pub(super) fn migrate(connection: &Connection, digest: &Digest) -> Result<(), St
         if table.make_search(&tx)? {
             unindexed.push(table);
         }
-        if table.is_filling(&tx)? {
-            table.end_filling(&tx)?;
-        } else {
-            table.make_indexes(&tx)?;
-        }
+        table.make_indexes(&tx)?;
     }
     digest.watch(&tx)?;
     digest.begin();
@@ -218,9 +214,10 @@ impl Table {
         Ok(grown)
     }
 
-    /// Makes the indexes that are missing, but for that of the search.
+    /// Makes the indexes that are missing, but for that of the search; if the table was being filled, that one goes on to merge
+    /// its pieces.
     pub(super) fn make_indexes(&self, connection: &Connection) -> Result<(), StoreError> {
-        let name = self.def.name;
+        let (name, was_filling) = (self.def.name, self.is_filling(connection)?);
         // Holds all that is asked about a whole bucket: no row has to be read for it. Rows that are added come last in their
         // bucket, so that keeping it in step while the table is filled takes less than reading the table for it.
         let buckets = (format!("{name}_in_bucket"), "_bucket, _state, _n, _rev, id".to_owned());
@@ -228,7 +225,7 @@ impl Table {
             connection
                 .execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{index}\" ON \"{name}\" ({key})"))?;
         }
-        Ok(())
+        if was_filling { self.merge_search(connection, MERGED) } else { Ok(()) }
     }
 
     /// Readies the table for being filled: drops the indexes on its fields, which take a fraction of the time if they are
@@ -241,7 +238,7 @@ impl Table {
     }
 
     /// Whether the table is being filled, or was when the process was stopped: it lacks an index.
-    pub(super) fn is_filling(&self, connection: &Connection) -> Result<bool, StoreError> {
+    fn is_filling(&self, connection: &Connection) -> Result<bool, StoreError> {
         let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1)";
         for (index, _) in self.indexes() {
             if !connection.prepare_cached(there)?.query_row([index], |row| row.get(0))? {
@@ -249,12 +246,6 @@ impl Table {
             }
         }
         Ok(false)
-    }
-
-    /// Makes up for what was left out while the table was filled.
-    pub(super) fn end_filling(&self, connection: &Connection) -> Result<(), StoreError> {
-        self.make_indexes(connection)?;
-        self.merge_search(connection, MERGED)
     }
 
     /// Has the search index merge its pieces, a little with each write, where so many are of one size; never for 0
